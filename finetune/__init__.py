@@ -1,0 +1,1 @@
+"""Labels, training, prediction, calibration and evaluation."""

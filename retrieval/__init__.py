@@ -1,0 +1,1 @@
+"""Logs in, histories and candidates out."""

@@ -1,0 +1,148 @@
+"""The event log: a Delta Lake table, the truth from which all else can be rebuilt.
+
+Each append is one atomic commit. Readers in other processes see a commit whole or not at all.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
+
+from retrieval.errors import StorageError
+from retrieval.events import AMOUNT, CUSTOMER_ID, EVENT_ID, EVENT_SCHEMA, KIND, TIMESTAMP, Kind
+
+# Small row groups, sorted by customer, let a reader of one customer skip nearly all of a file.
+_WRITER = WriterProperties(compression="ZSTD", max_row_group_size=32_768)
+_COMPACT_ABOVE_FILES = 32
+
+
+class EventLog:
+    """Append events and query them.
+
+    Args:
+        path: the table's directory; made by the first append.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._table: DeltaTable | None = None
+
+    def version(self) -> int:
+        """Number of the newest commit; -1 where nothing was ever appended."""
+        table = self._open()
+        return -1 if table is None else int(table.version())
+
+    def append(self, events: pa.Table, *, source: str) -> int:
+        """Append events in one atomic commit and return the new version.
+
+        Args:
+            events: columns of `EVENT_SCHEMA`.
+            source: what the rows came from, kept in the commit's metadata.
+
+        Raises:
+            StorageError: the disk refuses the write; the log is unchanged.
+        """
+        rows = events.select(EVENT_SCHEMA.names).cast(EVENT_SCHEMA)
+        rows = rows.sort_by([(CUSTOMER_ID, "ascending"), (TIMESTAMP, "ascending")])
+        with _storage_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_deltalake(
+                self.path,
+                rows,
+                mode="append",
+                writer_properties=_WRITER,
+                commit_properties=CommitProperties(custom_metadata={"patron.source": source}),
+            )
+        return self.version()
+
+    def compact(self) -> bool:
+        """Merge small files once there are many; the events stay the same.
+
+        Returns:
+            Whether anything was merged.
+        """
+        table = self._open()
+        if table is None or len(table.file_uris()) <= _COMPACT_ABOVE_FILES:
+            return False
+        with _storage_errors(self.path):
+            table.optimize.compact(writer_properties=_WRITER)
+        return True
+
+    def query(self, sql: str, parameters: dict[str, Any] | None = None) -> pa.Table:
+        """Run SQL in which `events` is the whole log.
+
+        Args:
+            sql: DuckDB SQL; `$name` refers to `parameters`.
+        """
+        with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.register("events", self._dataset())
+            return connection.execute(sql, parameters or {}).to_arrow_table()
+
+    def customer_events(self, customer_id: str, *, until: datetime | None = None) -> pa.Table:
+        """All events of one customer before `until`, oldest first."""
+        wanted = ds.field(CUSTOMER_ID) == customer_id
+        if until is not None:
+            wanted &= ds.field(TIMESTAMP) < pa.scalar(until, pa.timestamp("us", tz="UTC"))
+        events = self._dataset().to_table(filter=wanted)
+        return events.sort_by(
+            [(TIMESTAMP, "ascending"), ("order_id", "ascending"), (EVENT_ID, "ascending")]
+        )
+
+    def event_ids(self) -> pa.Table:
+        """The identity of every stored event, one column `event_id`."""
+        return self._dataset().to_table(columns=[EVENT_ID])
+
+    def has_customer(self, customer_id: str) -> bool:
+        """Whether the log holds any event of the customer."""
+        dataset = self._dataset()
+        return bool(dataset.head(1, filter=ds.field(CUSTOMER_ID) == customer_id).num_rows)
+
+    def span(self) -> tuple[datetime, datetime] | None:
+        """First and last moment of a purchase; None where there is none."""
+        row = self.query(
+            f"SELECT min({TIMESTAMP}) AS first, max({TIMESTAMP}) AS last "
+            f"FROM events WHERE {KIND} = '{Kind.PURCHASE}'"
+        ).to_pylist()[0]
+        return None if row["first"] is None else (row["first"], row["last"])
+
+    def totals(self) -> dict[str, int]:
+        """Number of events and customers, and spend in minor units."""
+        row: dict[str, int] = self.query(
+            f"SELECT count(*) AS events, count(DISTINCT {CUSTOMER_ID}) AS customers, "
+            f"coalesce(sum({AMOUNT}) FILTER ({KIND} = '{Kind.PURCHASE}'), 0)::BIGINT AS spend "
+            "FROM events"
+        ).to_pylist()[0]
+        return row
+
+    def _open(self) -> DeltaTable | None:
+        if self._table is None:
+            if not DeltaTable.is_deltatable(str(self.path)):
+                return None
+            self._table = DeltaTable(self.path)
+        self._table.update_incremental()
+        return self._table
+
+    def _dataset(self) -> ds.Dataset:
+        table = self._open()
+        if table is None:
+            return ds.dataset(EVENT_SCHEMA.empty_table())
+        return table.to_pyarrow_dataset()
+
+
+@contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    """Turn what the disk says into one clear sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"Cannot write to {path}: {error}.",
+            hint="Free some space or make the shop directory writable, then run it again.",
+        ) from error
