@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from jinja2 import Environment, StrictUndefined, meta
+from jinja2 import Environment, StrictUndefined, Template, meta
 
 from prompts.errors import PromptError
 
@@ -47,7 +47,12 @@ class Prompt:
                 f"Prompt '{self.name}' got the wrong variables (missing: {missing}; extra: {extra}).",
                 hint=f"Give exactly: {', '.join(sorted(self.variables)) or 'nothing'}.",
             )
-        return _ENVIRONMENT.from_string(self.template).render(**values)
+        return _compiled(self.template).render(**values)
+
+
+@cache
+def _compiled(template: str) -> Template:
+    return _ENVIRONMENT.from_string(template)
 
 
 @cache

@@ -83,7 +83,7 @@ class EventLog:
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")
             connection.register("events", self._dataset())
-            return connection.execute(sql, parameters or {}).to_arrow_table()
+            return connection.sql(sql, params=parameters or {}).to_arrow_table()
 
     def customer_events(self, customer_id: str, *, until: datetime | None = None) -> pa.Table:
         """All events of one customer before `until`, oldest first."""

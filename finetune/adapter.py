@@ -1,0 +1,240 @@
+"""Adapters: LoRA weights with a manifest that says what they may be used with."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file, save
+
+from finetune.base_model import BaseModelFiles
+from finetune.calibration import Calibration
+from finetune.errors import AdapterError
+from finetune.slots import PROMPT, Slots
+from prompts.library import load_prompt
+from retrieval.shop import Shop, ShopSettings, write_atomically
+
+WEIGHTS_FILE = "adapter.safetensors"
+MANIFEST_FILE = "manifest.json"
+_CURRENT_FILE = "current"
+_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraSettings:
+    """Shape of the adapter.
+
+    Attributes:
+        rank: r; alpha is twice that.
+        layers: how many of the uppermost layers are adapted.
+    """
+
+    rank: int = 16
+    layers: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What an adapter was made from and what it may be used with.
+
+    Attributes:
+        prompt_sha256: hashes of the prompt files it was trained to read.
+        label_ids: token ids of the tiers, then of no and yes.
+        thresholds: holdout spend (minor units) at which each tier above the lowest begins.
+        train_cutoff: ISO moment at which the training histories end.
+        base_rate: share of training customers who churned.
+        at_risk_above: churn risk from which a customer counts as at risk.
+        metrics: on validation customers.
+    """
+
+    adapter_id: str
+    shop: str
+    base_model: str
+    base_sha256: str
+    prompt_sha256: dict[str, str]
+    label_ids: tuple[int, ...]
+    tiers: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    churn_definition: str
+    horizon_days: int
+    history_tokens: int
+    currency: str
+    train_cutoff: str
+    train_customers: int
+    validation_customers: int
+    base_rate: float
+    at_risk_above: float
+    lora: LoraSettings
+    training: dict[str, Any]
+    calibration: Calibration
+    metrics: dict[str, float]
+
+    def to_json(self) -> str:
+        """The manifest file's text."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read an adapter's manifest.
+
+    Raises:
+        AdapterError: it is missing or damaged.
+    """
+    file = folder / MANIFEST_FILE
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        return Manifest(
+            **{
+                **document,
+                "label_ids": tuple(document["label_ids"]),
+                "tiers": tuple(document["tiers"]),
+                "thresholds": tuple(document["thresholds"]),
+                "lora": LoraSettings(**document["lora"]),
+                "calibration": Calibration.from_json(document["calibration"]),
+            }
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AdapterError(
+            f"The adapter's {file} is missing or damaged: {error}.",
+            hint="Train it again: patron finetune --shop DIR",
+        ) from error
+
+
+def current_prompt_hashes() -> dict[str, str]:
+    """Hashes of the prompts that shape what the predictor reads."""
+    return {name: load_prompt(name).sha256 for name in ("history", PROMPT)}
+
+
+def check_compatible(
+    manifest: Manifest, files: BaseModelFiles, slots: Slots, settings: ShopSettings
+) -> None:
+    """Refuse an adapter that was trained for something else.
+
+    Raises:
+        AdapterError: another base model, prompt, label set, horizon or churn definition; the
+            message names which.
+    """
+    expected: dict[str, tuple[object, object]] = {
+        "base model": (manifest.base_sha256, files.sha256),
+        "prompts": (manifest.prompt_sha256, current_prompt_hashes()),
+        "label tokens": (manifest.label_ids, slots.label_ids),
+        "churn definition": (manifest.churn_definition, settings.churn.definition.value),
+        "horizon": (manifest.horizon_days, settings.churn.horizon_days),
+        "history token budget": (manifest.history_tokens, settings.limits.history_tokens),
+    }
+    for what, (trained, present) in expected.items():
+        if trained != present:
+            raise AdapterError(
+                f"The adapter {manifest.adapter_id} was trained with another {what}.",
+                hint="Train one that fits: patron finetune --shop DIR",
+            )
+
+
+def add_lora(model: Any, lora: LoraSettings) -> PeftModel:
+    """Wrap a causal language model with a fresh LoRA on its uppermost layers."""
+    count = model.config.num_hidden_layers
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=2 * lora.rank,
+        lora_dropout=0.0,
+        target_modules=list(_TARGETS),
+        layers_to_transform=list(range(max(0, count - lora.layers), count)),
+        layers_pattern="layers",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)
+
+
+def lora_state(model: Any) -> dict[str, torch.Tensor]:
+    """The trainable weights by name, as they are saved: float16, contiguous."""
+    return {
+        name: parameter.detach().to(torch.float16).contiguous()
+        for name, parameter in sorted(model.named_parameters())
+        if parameter.requires_grad
+    }
+
+
+def weights_bytes(state: dict[str, torch.Tensor]) -> bytes:
+    """The weights file's content."""
+    return bytes(save(state))
+
+
+def load_lora(model: Any, folder: Path, lora: LoraSettings) -> PeftModel:
+    """Put an adapter's weights onto a base model.
+
+    Raises:
+        AdapterError: the weights are missing, damaged, or not of this model.
+    """
+    wrapped = add_lora(model, lora)
+    names = {name for name, parameter in wrapped.named_parameters() if parameter.requires_grad}
+    try:
+        state = load_file(folder / WEIGHTS_FILE)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _damaged(folder, str(error)) from error
+    except Exception as error:
+        # safetensors raises its own class, which it does not export for import here.
+        if type(error).__name__ != "SafetensorError":
+            raise
+        raise _damaged(folder, str(error)) from error
+    if set(state) != names:
+        raise _damaged(folder, "its tensors are not those of this base model")
+    plain = {name.replace(".default", ""): tensor.float() for name, tensor in state.items()}
+    set_peft_model_state_dict(wrapped, plain)
+    return wrapped.eval()
+
+
+def install_adapter(shop: Shop, source: Path) -> Manifest:
+    """Copy an adapter folder into a shop, whole or not at all, and make it the current one."""
+    manifest = read_manifest(source)
+    target = shop.adapters / manifest.adapter_id
+    if not target.is_dir():
+        building = shop.adapters / f".{manifest.adapter_id}"
+        shutil.rmtree(building, ignore_errors=True)
+        shutil.copytree(source, building)
+        building.rename(target)
+    make_current(shop, manifest.adapter_id)
+    return manifest
+
+
+def make_current(shop: Shop, adapter_id: str) -> None:
+    """Point the shop at one of its adapters, atomically."""
+    write_atomically(shop.adapters / _CURRENT_FILE, f"{adapter_id}\n".encode())
+
+
+def current_adapter(shop: Shop) -> Path:
+    """Folder of the shop's current adapter.
+
+    Raises:
+        AdapterError: the shop has none.
+    """
+    pointer = shop.adapters / _CURRENT_FILE
+    if not pointer.is_file():
+        raise AdapterError(
+            f"{shop.directory} has no trained adapter yet.",
+            hint=f"Train one: patron finetune --shop {shop.directory}",
+        )
+    folder = shop.adapters / pointer.read_text(encoding="utf-8").strip()
+    if not folder.is_dir():
+        raise AdapterError(
+            f"The current adapter {folder} is gone.",
+            hint=f"Train one: patron finetune --shop {shop.directory}",
+        )
+    return folder
+
+
+def shipped_adapters() -> Sequence[Path]:
+    """Folders of the adapters that come with Patron."""
+    root = Path(str(resources.files("finetune"))) / "shipped"
+    return sorted(file.parent for file in root.glob(f"*/{MANIFEST_FILE}"))
+
+
+def _damaged(folder: Path, why: str) -> AdapterError:
+    return AdapterError(
+        f"The adapter's {folder / WEIGHTS_FILE} cannot be used: {why}.",
+        hint="Train it again: patron finetune --shop DIR",
+    )

@@ -1,0 +1,72 @@
+"""Where past ends and future begins."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from retrieval.errors import ShopError
+from retrieval.shop import Shop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeSplit:
+    """Cut-offs of a shop: learn at `train_cutoff`, report at `test_cutoff`.
+
+    The training holdout ends before the test cut-off, so nothing learnt has seen what is tested.
+    """
+
+    train_cutoff: datetime
+    test_cutoff: datetime
+    horizon: timedelta
+
+
+def split_by_time(shop: Shop) -> TimeSplit:
+    """Cut-offs from `shop.toml`, or from the log's end where none are named.
+
+    Raises:
+        ShopError: the log is empty, too short for two horizons, or the cut-offs overlap.
+    """
+    span = shop.log.span()
+    if span is None:
+        raise ShopError(
+            f"{shop.directory} has no purchases yet.",
+            hint=f"Read a log first: patron ingest FILE --shop {shop.directory}",
+        )
+    first, last = span
+    horizon = timedelta(days=shop.settings.churn.horizon_days)
+    windows = shop.settings.windows
+    test = _aware(windows.test_cutoff) or last + timedelta(microseconds=1) - horizon
+    train = _aware(windows.train_cutoff) or test - horizon
+    if train + horizon > test:
+        raise ShopError(
+            f"The training window ({train:%Y-%m-%d} + {horizon.days} days) runs past the test "
+            f"cut-off {test:%Y-%m-%d}.",
+            hint="Move windows.train_cutoff back, or shorten churn.horizon_days, in shop.toml.",
+        )
+    if train <= first:
+        raise ShopError(
+            f"The log begins {first:%Y-%m-%d}, too late for a training cut-off at "
+            f"{train:%Y-%m-%d}.",
+            hint="Ingest older events, or shorten churn.horizon_days in shop.toml.",
+        )
+    return TimeSplit(train_cutoff=train, test_cutoff=test, horizon=horizon)
+
+
+def present(shop: Shop) -> datetime:
+    """The moment a shop's answers speak of: just after its newest purchase.
+
+    Raises:
+        ShopError: the log is empty.
+    """
+    span = shop.log.span()
+    if span is None:
+        raise ShopError(
+            f"{shop.directory} has no purchases yet.",
+            hint=f"Read a log first: patron ingest FILE --shop {shop.directory}",
+        )
+    return span[1] + timedelta(microseconds=1)
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    if moment is None:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
