@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from finetune.base_model import BaseModelFiles
@@ -174,12 +175,7 @@ def load_lora(model: Any, folder: Path, lora: LoraSettings) -> PeftModel:
     names = {name for name, parameter in wrapped.named_parameters() if parameter.requires_grad}
     try:
         state = load_file(folder / WEIGHTS_FILE)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _damaged(folder, str(error)) from error
-    except Exception as error:
-        # safetensors raises its own class, which it does not export for import here.
-        if type(error).__name__ != "SafetensorError":
-            raise
+    except (OSError, SafetensorError) as error:
         raise _damaged(folder, str(error)) from error
     if set(state) != names:
         raise _damaged(folder, "its tensors are not those of this base model")

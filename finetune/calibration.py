@@ -59,7 +59,9 @@ class Calibration:
         """Expected spend over the horizon in minor units `[n]`; `usual` is usual spend `[n]`."""
         *weights, intercept = self.spend
         return np.asarray(
-            np.exp(_spend_features(tier_logits, churn_logits, usual) @ np.array(weights) + intercept)
+            np.exp(
+                _spend_features(tier_logits, churn_logits, usual) @ np.array(weights) + intercept
+            )
         )
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from retrieval.event_log import EventLog
 from retrieval.history import usual_spend
 from retrieval.orders import CustomerPast, read_pasts
-from retrieval.shop import ChurnDefinition, ShopSettings
+from retrieval.outcomes import has_churned, spend_between
+from retrieval.shop import ShopSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +27,6 @@ class Example:
     churned: bool
 
 
-_HOLDOUT = """
-SELECT customer_id, sum(amount)::BIGINT AS spend, count(*) AS purchases
-FROM events
-WHERE kind = 'purchase' AND timestamp >= $start AND timestamp < $end
-GROUP BY ALL
-"""
-
-
 def build_labels(log: EventLog, cutoff: datetime, settings: ShopSettings) -> list[Example]:
     """Pair every customer with an order before the cut-off with what came after it.
 
@@ -46,18 +39,18 @@ def build_labels(log: EventLog, cutoff: datetime, settings: ShopSettings) -> lis
         Examples in the order of customer ids.
     """
     horizon = settings.churn.horizon_days
-    holdout = log.query(_HOLDOUT, {"start": cutoff, "end": cutoff + timedelta(days=horizon)})
-    after = {row["customer_id"]: row for row in holdout.to_pylist()}
+    after = spend_between(log, cutoff, cutoff + timedelta(days=horizon))
     examples = []
     for past in read_pasts(log, cutoff):
-        row = after.get(past.customer_id)
-        spend = row["spend"] if row else 0
-        churned = (
-            row is None
-            if settings.churn.definition is ChurnDefinition.INACTIVE
-            else spend < usual_spend(past, horizon) / 2
+        spend = after.get(past.customer_id)
+        usual = usual_spend(past, horizon)
+        examples.append(
+            Example(
+                past=past,
+                spend=spend or 0,
+                churned=has_churned(settings.churn.definition, spend, usual),
+            )
         )
-        examples.append(Example(past=past, spend=spend, churned=churned))
     return examples
 
 

@@ -11,7 +11,9 @@ Floats = NDArray[np.float64]
 _BINS = 10
 
 
-def churn_metrics(churned: Sequence[bool], scores: Floats, *, probabilities: bool) -> dict[str, float]:
+def churn_metrics(
+    churned: Sequence[bool], scores: Floats, *, probabilities: bool
+) -> dict[str, float]:
     """AUC and PR-AUC; Brier and ECE too where the scores are probabilities.
 
     Raises:

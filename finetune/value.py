@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from enum import StrEnum
+from itertools import pairwise
 
 from retrieval.history import usual_gap
 from retrieval.orders import CustomerPast
@@ -53,7 +54,12 @@ def lifetime_value(
 
 
 def lifecycle_stage(
-    past: CustomerPast, *, horizon_days: int, churn_risk: float, at_risk_above: float, top_tier: bool
+    past: CustomerPast,
+    *,
+    horizon_days: int,
+    churn_risk: float,
+    at_risk_above: float,
+    top_tier: bool,
 ) -> Stage:
     """The first rule that holds, in the order of `Stage`.
 
@@ -71,7 +77,7 @@ def lifecycle_stage(
     recent_start = past.as_of - horizon
     if any(
         later - earlier >= horizon and later >= recent_start
-        for earlier, later in zip(moments, moments[1:], strict=False)
+        for earlier, later in pairwise(moments)
     ):
         return Stage.WON_BACK
     if churn_risk >= at_risk_above:

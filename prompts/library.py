@@ -11,7 +11,7 @@ from prompts.errors import PromptError
 
 _ENVIRONMENT = Environment(
     undefined=StrictUndefined,
-    autoescape=False,  # noqa: S701 - plain text for a model, never HTML
+    autoescape=False,
     trim_blocks=True,
     lstrip_blocks=True,
 )

@@ -3,7 +3,7 @@
 Each append is one atomic commit. Readers in other processes see a commit whole or not at all.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +32,8 @@ class EventLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._table: DeltaTable | None = None
+        # With the version it was read at; it costs a scan and is asked for with every answer.
+        self._span: tuple[int, tuple[datetime, datetime] | None] | None = None
 
     def version(self) -> int:
         """Number of the newest commit; -1 where nothing was ever appended."""
@@ -74,15 +76,27 @@ class EventLog:
             table.optimize.compact(writer_properties=_WRITER)
         return True
 
-    def query(self, sql: str, parameters: dict[str, Any] | None = None) -> pa.Table:
-        """Run SQL in which `events` is the whole log.
+    def query(
+        self,
+        sql: str,
+        parameters: dict[str, Any] | None = None,
+        *,
+        customer_ids: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """Run SQL in which `events` is the log.
 
         Args:
-            sql: DuckDB SQL; `$name` refers to `parameters`.
+            sql: DuckDB SQL.
+            parameters: values of `$name` in it.
+            customer_ids: read these customers' events only; files and row groups without them are
+                skipped.
         """
+        source = self._dataset()
+        if customer_ids is not None:
+            source = source.filter(ds.field(CUSTOMER_ID).isin(list(customer_ids)))
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            connection.register("events", self._dataset())
+            connection.register("events", source)
             return connection.sql(sql, params=parameters or {}).to_arrow_table()
 
     def customer_events(self, customer_id: str, *, until: datetime | None = None) -> pa.Table:
@@ -106,6 +120,12 @@ class EventLog:
 
     def span(self) -> tuple[datetime, datetime] | None:
         """First and last moment of a purchase; None where there is none."""
+        version = self.version()
+        if self._span is None or self._span[0] != version:
+            self._span = (version, self._read_span())
+        return self._span[1]
+
+    def _read_span(self) -> tuple[datetime, datetime] | None:
         row = self.query(
             f"SELECT min({TIMESTAMP}) AS first, max({TIMESTAMP}) AS last "
             f"FROM events WHERE {KIND} = '{Kind.PURCHASE}'"

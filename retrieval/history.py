@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from prompts.library import load_prompt
 from retrieval.catalogue import Catalogue
@@ -86,7 +87,7 @@ def usual_spend(past: CustomerPast, horizon_days: int) -> float:
 def usual_gap(past: CustomerPast) -> float | None:
     """Median days between days with an order; None with fewer than two such days."""
     days = sorted({order.timestamp.date() for order in past.orders})
-    gaps = [(later - earlier).days for earlier, later in zip(days, days[1:], strict=False)]
+    gaps = [(later - earlier).days for earlier, later in pairwise(days)]
     return statistics.median(gaps) if gaps else None
 
 

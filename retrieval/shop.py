@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -210,8 +212,9 @@ class Shop:
         """Time zone in which local times are read and shown."""
         return ZoneInfo(self.settings.timezone)
 
-    def lock(self, name: Literal["ingest", "index", "finetune"]) -> FileLock:
-        """One writer of a kind at a time, over all processes.
+    @contextmanager
+    def lock(self, name: Literal["ingest", "index", "finetune"]) -> Iterator[None]:
+        """Hold, for a `with` block, the right to be the one writer of a kind over all processes.
 
         Raises:
             ShopError: another process holds it.
@@ -229,7 +232,10 @@ class Shop:
                 f"Cannot write to {self.directory}: {error}.",
                 hint="Make the shop directory writable.",
             ) from error
-        return lock
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def write_atomically(file: Path, content: bytes) -> None:

@@ -1,0 +1,84 @@
+"""The predictor: one forward pass of the adapted language model, two answers, calibrated."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from finetune.adapter import Manifest, check_compatible, load_lora, read_manifest
+from finetune.base_model import BaseModelFiles, load_base_model
+from finetune.calibration import Floats
+from finetune.slots import Slots, build_slots, encode_prompt, label_weights, pad_right, slot_logits
+from retrieval.history import History
+from retrieval.progress import Progress, no_progress
+from retrieval.shop import ShopSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logits:
+    """Raw label logits: `tier [n, tiers]`, `churn [n, 2]` (no, yes)."""
+
+    tier: Floats
+    churn: Floats
+
+
+class LoraPredictor:
+    """Scores histories; safe to call from several threads (one model, one lock)."""
+
+    def __init__(self, model: Any, files: BaseModelFiles, slots: Slots, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self._model = model
+        self._files = files
+        self._slots = slots
+        self._weights = label_weights(model, slots)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(cls, folder: Path, files: BaseModelFiles, settings: ShopSettings) -> "LoraPredictor":
+        """Load an adapter onto its base model.
+
+        Raises:
+            AdapterError: it belongs to another model, prompt, label set or shop definition.
+        """
+        manifest = read_manifest(folder)
+        slots = build_slots(files, manifest.tiers)
+        check_compatible(manifest, files, slots, settings)
+        model = load_lora(load_base_model(files), folder, manifest.lora)
+        return cls(model, files, slots, manifest)
+
+    def logits(
+        self,
+        histories: Sequence[History],
+        *,
+        batch_size: int = 16,
+        progress: Progress = no_progress,
+    ) -> Logits:
+        """Label logits of histories, in their order.
+
+        Args:
+            histories: rendered for the same token budget as in training.
+            batch_size: prompts a pass; batches hold prompts of similar length.
+            progress: told after each batch.
+        """
+        prompts = [encode_prompt(self._files, self._slots, history.text) for history in histories]
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        tier = np.zeros((len(prompts), len(self._slots.tier_ids)))
+        churn = np.zeros((len(prompts), 2))
+        for start in range(0, len(order), batch_size):
+            bucket = order[start : start + batch_size]
+            tier[bucket], churn[bucket] = self._pass([prompts[index] for index in bucket])
+            progress("Scoring customers", start + len(bucket), len(order))
+        return Logits(tier=tier, churn=churn)
+
+    @torch.inference_mode()
+    def _pass(self, prompts: list[list[int]]) -> tuple[Floats, Floats]:
+        decoder = self._model.get_base_model().get_decoder()
+        with self._lock:
+            hidden = decoder(input_ids=pad_right(prompts), use_cache=False).last_hidden_state
+        lengths = [len(prompt) for prompt in prompts]
+        tier, churn = slot_logits(hidden, lengths, self._slots, self._weights)
+        return tier.double().numpy(), churn.double().numpy()

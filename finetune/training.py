@@ -1,0 +1,340 @@
+"""Train the adapter: cross-entropy over the label tokens at two slots, resumable at every point.
+
+The layers below the lowest adapted one never change, so they run once; their activations are kept
+on disk (float16) and every epoch starts from them. Work in progress lies in one folder named by
+the content of the run; a run killed at any moment and started again continues there and ends in
+the same adapter.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from finetune.adapter import LoraSettings, add_lora, lora_state
+from finetune.slots import Slots, label_weights, pad_right, slot_logits
+from retrieval.progress import Progress, no_progress
+from retrieval.shop import write_atomically
+
+_TRUNK_CHUNK = 64  # prompts whose activations share one file
+_CHECKPOINT_STEPS = 20
+_CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSettings:
+    """How to train; the defaults are those of the shipped adapter."""
+
+    epochs: int = 4
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    warmup_share: float = 0.05
+    seed: int = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingExample:
+    """A prompt's token ids with its two true answers (indices into the labels)."""
+
+    prompt: tuple[int, ...]
+    tier: int
+    churned: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingResult:
+    """What training left.
+
+    Attributes:
+        state: adapter weights of the best epoch, float16.
+        losses: training loss of every step.
+        validation_losses: after each epoch.
+        best_epoch: 0 for the first.
+        steps_per_epoch: to place the epochs on the steps' axis.
+    """
+
+    state: dict[str, Tensor]
+    losses: tuple[float, ...]
+    validation_losses: tuple[float, ...]
+    best_epoch: int
+    steps_per_epoch: int
+
+
+def train(
+    model: Any,
+    slots: Slots,
+    training: Sequence[TrainingExample],
+    validation: Sequence[TrainingExample],
+    *,
+    lora: LoraSettings,
+    settings: TrainingSettings,
+    folder: Path,
+    progress: Progress = no_progress,
+) -> TrainingResult:
+    """Train a LoRA adapter on a frozen base model.
+
+    Args:
+        model: causal language model, float32; LoRA layers are put into it.
+        slots: where the answers stand.
+        training: examples to learn from.
+        validation: examples of other customers; the epoch with the lowest loss on them is kept.
+        lora: shape of the adapter.
+        settings: epochs, batch size, rate and seed.
+        folder: for work in progress; give the same folder to continue a killed run.
+        progress: told of every step.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(settings.seed)
+    weights = label_weights(model, slots)
+    depth = model.config.num_hidden_layers - min(lora.layers, model.config.num_hidden_layers)
+    trunk = _Trunk(model, depth, folder, [*training, *validation], progress)
+    wrapped = add_lora(model, lora)
+    upper = _UpperLayers(wrapped, depth)
+    parameters = [parameter for parameter in wrapped.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
+    steps_per_epoch = -(-len(training) // settings.batch_size)
+    total = settings.epochs * steps_per_epoch
+    run = _Run.load(folder, wrapped, optimizer)
+
+    def loss_of(examples: Sequence[TrainingExample], indices: Sequence[int]) -> Tensor:
+        hidden = upper.forward(trunk.batch(indices))
+        lengths = [len(example.prompt) for example in examples]
+        tier, churn = slot_logits(hidden, lengths, slots, weights)
+        return cross_entropy(
+            tier, torch.tensor([example.tier for example in examples])
+        ) + cross_entropy(churn, torch.tensor([example.churned for example in examples]))
+
+    while run.step < total:
+        epoch, position = divmod(run.step, steps_per_epoch)
+        chosen = _epoch_batches(training, settings, epoch)[position]
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * _rate_factor(run.step, total, settings)
+        loss = loss_of([training[index] for index in chosen], chosen)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        run.losses.append(float(loss.detach()))
+        run.step += 1
+        if position + 1 == steps_per_epoch:
+            run.end_epoch(wrapped, _validate(loss_of, validation, len(training), settings))
+        if run.step % _CHECKPOINT_STEPS == 0 or position + 1 == steps_per_epoch:
+            run.save(folder, wrapped, optimizer)
+        progress(f"Training (loss {run.recent_loss():.3f})", run.step, total)
+
+    return TrainingResult(
+        state=run.best_state,
+        losses=tuple(run.losses),
+        validation_losses=tuple(run.validation_losses),
+        best_epoch=int(np.argmin(run.validation_losses)),
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
+class _Trunk:
+    """The frozen lower layers' activations, computed once and read from disk."""
+
+    def __init__(
+        self,
+        model: Any,
+        depth: int,
+        folder: Path,
+        examples: Sequence[TrainingExample],
+        progress: Progress,
+    ) -> None:
+        self._prompts = [example.prompt for example in examples]
+        self._files = [
+            folder / f"trunk-{start:07d}.npy"
+            for start in range(0, len(self._prompts), _TRUNK_CHUNK)
+        ]
+        lower = _LowerLayers(model, depth)
+        for number, file in enumerate(self._files):
+            if not file.exists():
+                start = number * _TRUNK_CHUNK
+                self._compute(lower, self._prompts[start : start + _TRUNK_CHUNK], file)
+            progress("Reading histories", number + 1, len(self._files))
+        lower.restore()
+        self._offsets = self._chunk_offsets()
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        """Activations of some prompts, padded on the right with zeros: `[batch, longest, width]`."""
+        rows = [self._row(index) for index in indices]
+        longest = max(row.shape[0] for row in rows)
+        padded = np.zeros((len(rows), longest, rows[0].shape[1]), dtype=np.float32)
+        for number, row in enumerate(rows):
+            padded[number, : row.shape[0]] = row
+        return torch.from_numpy(padded)
+
+    def _row(self, index: int) -> NDArray[np.float16]:
+        chunk = np.load(self._files[index // _TRUNK_CHUNK], mmap_mode="r")
+        start = self._offsets[index]
+        row: NDArray[np.float16] = chunk[start : start + len(self._prompts[index])]
+        return row
+
+    def _compute(self, lower: "_LowerLayers", prompts: list[tuple[int, ...]], file: Path) -> None:
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        rows: dict[int, NDArray[np.float16]] = {}
+        for start in range(0, len(order), 16):
+            bucket = order[start : start + 16]
+            hidden = lower.forward(pad_right([prompts[index] for index in bucket]))
+            for number, index in enumerate(bucket):
+                rows[index] = hidden[number, : len(prompts[index])].to(torch.float16).numpy()
+        buffer = io.BytesIO()
+        np.save(buffer, np.concatenate([rows[index] for index in range(len(prompts))]))
+        write_atomically(file, buffer.getvalue())
+
+    def _chunk_offsets(self) -> list[int]:
+        offsets, position = [], 0
+        for index, prompt in enumerate(self._prompts):
+            if index % _TRUNK_CHUNK == 0:
+                position = 0
+            offsets.append(position)
+            position += len(prompt)
+        return offsets
+
+
+class _LowerLayers:
+    """The decoder cut after `depth` layers, without its final norm."""
+
+    def __init__(self, model: Any, depth: int) -> None:
+        self._decoder = model.get_decoder()
+        self._layers, self._norm = self._decoder.layers, self._decoder.norm
+        self._decoder.layers = self._layers[:depth]
+        self._decoder.norm = torch.nn.Identity()
+        self._decoder.config.num_hidden_layers = depth
+        self._full_depth = len(self._layers)
+
+    @torch.inference_mode()
+    def forward(self, tokens: Tensor) -> Tensor:
+        hidden: Tensor = self._decoder(input_ids=tokens, use_cache=False).last_hidden_state
+        return hidden
+
+    def restore(self) -> None:
+        self._decoder.layers, self._decoder.norm = self._layers, self._norm
+        self._decoder.config.num_hidden_layers = self._full_depth
+
+
+class _UpperLayers:
+    """The adapted layers and the final norm, fed with the trunk's activations."""
+
+    def __init__(self, wrapped: Any, depth: int) -> None:
+        self._decoder = wrapped.get_base_model().get_decoder()
+        self._decoder.layers = self._decoder.layers[depth:]
+        self._decoder.config.num_hidden_layers -= depth
+
+    def forward(self, activations: Tensor) -> Tensor:
+        hidden: Tensor = self._decoder(inputs_embeds=activations, use_cache=False).last_hidden_state
+        return hidden
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """Where a run is: everything that a continued run needs to end the same."""
+
+    step: int
+    losses: list[float]
+    validation_losses: list[float]
+    best_state: dict[str, Tensor]
+
+    @classmethod
+    def load(cls, folder: Path, wrapped: Any, optimizer: torch.optim.Optimizer) -> "_Run":
+        file = folder / _CHECKPOINT
+        if not file.exists():
+            return cls(step=0, losses=[], validation_losses=[], best_state={})
+        saved = torch.load(file, weights_only=True)
+        wrapped.load_state_dict(saved["adapter"], strict=False)
+        optimizer.load_state_dict(saved["optimizer"])
+        return cls(
+            step=saved["step"],
+            losses=saved["losses"],
+            validation_losses=saved["validation_losses"],
+            best_state=saved["best_state"],
+        )
+
+    def save(self, folder: Path, wrapped: Any, optimizer: torch.optim.Optimizer) -> None:
+        adapter = {
+            name: parameter.detach()
+            for name, parameter in wrapped.named_parameters()
+            if parameter.requires_grad
+        }
+        buffer = io.BytesIO()
+        torch.save(
+            {
+                "adapter": adapter,
+                "optimizer": optimizer.state_dict(),
+                "step": self.step,
+                "losses": self.losses,
+                "validation_losses": self.validation_losses,
+                "best_state": self.best_state,
+            },
+            buffer,
+        )
+        write_atomically(folder / _CHECKPOINT, buffer.getvalue())
+
+    def end_epoch(self, wrapped: Any, validation_loss: float) -> None:
+        if not self.validation_losses or validation_loss < min(self.validation_losses):
+            self.best_state = lora_state(wrapped)
+        self.validation_losses.append(validation_loss)
+
+    def recent_loss(self) -> float:
+        recent = self.losses[-50:]
+        return sum(recent) / len(recent) if recent else float("nan")
+
+
+def _epoch_batches(
+    examples: Sequence[TrainingExample], settings: TrainingSettings, epoch: int
+) -> list[list[int]]:
+    """Shuffled batches of prompts of similar length; the same for the same seed and epoch.
+
+    Shuffling first and sorting only within wide pools keeps the order random while little of a
+    batch is padding.
+    """
+    order = np.random.default_rng([settings.seed, epoch]).permutation(len(examples)).tolist()
+    pool = settings.batch_size * 16
+    arranged: list[int] = []
+    for start in range(0, len(order), pool):
+        arranged += sorted(
+            order[start : start + pool], key=lambda index: len(examples[index].prompt)
+        )
+    batches = [
+        arranged[start : start + settings.batch_size]
+        for start in range(0, len(arranged), settings.batch_size)
+    ]
+    shuffled = np.random.default_rng([settings.seed, epoch, 1]).permutation(len(batches))
+    return [batches[number] for number in shuffled]
+
+
+def _rate_factor(step: int, total: int, settings: TrainingSettings) -> float:
+    """Linear warm-up, then cosine decay to nothing."""
+    warmup = max(1, round(total * settings.warmup_share))
+    if step < warmup:
+        return (step + 1) / warmup
+    return float(0.5 * (1 + np.cos(np.pi * (step - warmup) / max(1, total - warmup))))
+
+
+@torch.inference_mode()
+def _validate(
+    loss_of: Any,
+    validation: Sequence[TrainingExample],
+    offset: int,
+    settings: TrainingSettings,
+) -> float:
+    """Mean loss over validation examples, whose activations follow the training ones'."""
+    total = 0.0
+    for start in range(0, len(validation), settings.batch_size):
+        part = validation[start : start + settings.batch_size]
+        indices = list(range(offset + start, offset + start + len(part)))
+        total += float(loss_of(part, indices)) * len(part)
+    return total / len(validation)
+
+
+def settings_json(lora: LoraSettings, settings: TrainingSettings) -> dict[str, Any]:
+    """The settings as plain values, for manifests and for naming a run."""
+    return {"lora": asdict(lora), "training": asdict(settings)}

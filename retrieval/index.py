@@ -1,0 +1,305 @@
+"""Build and open index generations: texts, vectors and sales, rebuilt from the log at will.
+
+`index/current` names the generation that readers use. A build works in a hidden folder, is renamed
+when whole, and only then does the pointer move; a reader sees the old generation or the new.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from prompts.library import load_prompt
+from retrieval.catalogue import Catalogue
+from retrieval.embedder import Embedder
+from retrieval.embedding_cache import EmbeddingCache, text_id
+from retrieval.errors import IndexMissingError
+from retrieval.history import History, render_history, usual_spend
+from retrieval.orders import read_pasts
+from retrieval.outcomes import has_churned, spend_between
+from retrieval.progress import Progress, no_progress
+from retrieval.sales import Sales, build_sales
+from retrieval.shop import Shop, write_atomically
+from retrieval.time_split import present
+from retrieval.vector_store import CollectionName, VectorStore
+
+_CURRENT = "current"
+_MANIFEST = "generation.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationManifest:
+    """What a generation was built from.
+
+    Attributes:
+        log_version: the event log's version.
+        as_of: ISO moment up to which histories and sales are told.
+        outcome_cutoff: ISO moment of the past outcomes' histories.
+        inputs: hash of everything else that shapes the texts.
+    """
+
+    log_version: int
+    as_of: str
+    outcome_cutoff: str
+    embedder: str
+    inputs: str
+    histories: int
+    outcomes: int
+    item_texts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexReport:
+    """What `build_index` did; `embedded` counts texts that were not known before."""
+
+    generation: str
+    manifest: GenerationManifest
+    rebuilt: bool
+    embedded: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    id: str
+    text: str
+    metadata: Mapping[str, str | int | float | bool]
+
+
+class Generation:
+    """An open generation."""
+
+    def __init__(self, folder: Path, embedder: Embedder) -> None:
+        self.name = folder.name
+        self.manifest = _read_manifest(folder)
+        self.vectors = VectorStore(folder / "chroma", embedder)
+        self.sales = Sales.read(folder)
+
+
+def build_index(
+    shop: Shop,
+    embedder: Embedder,
+    count_tokens: Callable[[str], int],
+    *,
+    progress: Progress = no_progress,
+) -> IndexReport:
+    """Bring the shop's index up to date with its log and catalogue.
+
+    Starts from the current generation where its embedder is the same, writes only what differs,
+    and embeds only texts never seen; a killed build loses at most one batch of embeddings.
+
+    Args:
+        shop: with a log.
+        embedder: the shop's.
+        count_tokens: the base model's token count, for the histories' budget.
+        progress: told of every step.
+
+    Raises:
+        ShopError: the log is empty.
+    """
+    with shop.lock("index"):
+        as_of = present(shop)
+        log_version = shop.log.version()
+        inputs = _inputs_hash(shop)
+        current = _current_folder(shop)
+        if current is not None:
+            manifest = _read_manifest(current)
+            if (manifest.log_version, manifest.inputs, manifest.embedder) == (
+                log_version,
+                inputs,
+                embedder.name,
+            ):
+                return IndexReport(
+                    generation=current.name, manifest=manifest, rebuilt=False, embedded=0
+                )
+        building = shop.index / ".building"
+        shutil.rmtree(building, ignore_errors=True)
+        if current is not None and _read_manifest(current).embedder == embedder.name:
+            shutil.copytree(current / "chroma", building / "chroma")
+        catalogue = Catalogue.read(shop.items_file)
+        cutoff = as_of - timedelta(days=shop.settings.churn.horizon_days)
+        progress("Rendering histories", 0, 2)
+        entries = {CollectionName.HISTORIES: _histories(shop, catalogue, as_of, count_tokens)}
+        progress("Rendering histories", 1, 2)
+        entries[CollectionName.OUTCOMES] = _outcomes(shop, catalogue, cutoff, count_tokens)
+        progress("Rendering histories", 2, 2)
+        entries[CollectionName.ITEMS] = _item_texts(catalogue)
+        embedded = _write_vectors(shop, building, embedder, entries, progress)
+        progress("Counting sales", 0, 1)
+        build_sales(shop.log, as_of).write(building)
+        progress("Counting sales", 1, 1)
+        manifest = GenerationManifest(
+            log_version=log_version,
+            as_of=as_of.isoformat(),
+            outcome_cutoff=cutoff.isoformat(),
+            embedder=embedder.name,
+            inputs=inputs,
+            histories=len(entries[CollectionName.HISTORIES]),
+            outcomes=len(entries[CollectionName.OUTCOMES]),
+            item_texts=len(entries[CollectionName.ITEMS]),
+        )
+        write_atomically(building / _MANIFEST, json.dumps(asdict(manifest), indent=2).encode())
+        generation = _publish(shop, building, manifest)
+        return IndexReport(
+            generation=generation, manifest=manifest, rebuilt=True, embedded=embedded
+        )
+
+
+def current_generation(shop: Shop) -> str | None:
+    """Name of the generation readers should use; None where there is none."""
+    folder = _current_folder(shop)
+    return folder.name if folder else None
+
+
+def open_generation(shop: Shop, embedder: Embedder) -> Generation:
+    """Open the current generation.
+
+    Raises:
+        IndexMissingError: there is none, or it was built with another embedder.
+    """
+    folder = _current_folder(shop)
+    if folder is None:
+        raise IndexMissingError(
+            f"{shop.directory} has no index.",
+            hint=f"Build it: patron index --shop {shop.directory}",
+        )
+    return Generation(folder, embedder)
+
+
+def _current_folder(shop: Shop) -> Path | None:
+    pointer = shop.index / _CURRENT
+    if not pointer.is_file():
+        return None
+    folder = shop.index / pointer.read_text(encoding="utf-8").strip()
+    return folder if (folder / _MANIFEST).is_file() else None
+
+
+def _read_manifest(folder: Path) -> GenerationManifest:
+    return GenerationManifest(**json.loads((folder / _MANIFEST).read_text(encoding="utf-8")))
+
+
+def _inputs_hash(shop: Shop) -> str:
+    digest = hashlib.sha256(load_prompt("history").sha256.encode())
+    settings = shop.settings
+    for part in (settings.churn, settings.limits, settings.currency, settings.timezone):
+        digest.update(str(part).encode())
+    digest.update(settings.models.base.encode())
+    if shop.items_file.exists():
+        digest.update(shop.items_file.read_bytes())
+    return digest.hexdigest()
+
+
+def _histories(
+    shop: Shop, catalogue: Catalogue, as_of: datetime, count_tokens: Callable[[str], int]
+) -> list[_Entry]:
+    entries = []
+    for past in read_pasts(shop.log, as_of):
+        history = render_history(
+            past, settings=shop.settings, catalogue=catalogue, count_tokens=count_tokens
+        )
+        entries.append(
+            _Entry(id=past.customer_id, text=history.text, metadata=history_metadata(history))
+        )
+    return entries
+
+
+def history_metadata(history: History) -> dict[str, str | int | float | bool]:
+    """What is stored beside a history's text, to tell whether it is still current."""
+    return {
+        "as_of": history.as_of.isoformat(),
+        "event_count": history.event_count,
+        "last_event": history.last_event.isoformat(),
+    }
+
+
+def _outcomes(
+    shop: Shop, catalogue: Catalogue, cutoff: datetime, count_tokens: Callable[[str], int]
+) -> list[_Entry]:
+    """Histories at the newest cut-off whose horizon has passed, with what came of them."""
+    horizon = shop.settings.churn.horizon_days
+    after = spend_between(shop.log, cutoff, cutoff + timedelta(days=horizon))
+    entries = []
+    for past in read_pasts(shop.log, cutoff):
+        history = render_history(
+            past, settings=shop.settings, catalogue=catalogue, count_tokens=count_tokens
+        )
+        spend = after.get(past.customer_id)
+        usual = usual_spend(past, horizon)
+        entries.append(
+            _Entry(
+                id=past.customer_id,
+                text=history.text,
+                metadata={
+                    "spend": spend or 0,
+                    "churned": has_churned(shop.settings.churn.definition, spend, usual),
+                    "cutoff": cutoff.isoformat(),
+                },
+            )
+        )
+    return entries
+
+
+def _item_texts(catalogue: Catalogue) -> list[_Entry]:
+    texts = sorted({item.text for item in catalogue.items.values()})
+    return [_Entry(id=text_id(text), text=text, metadata={"kind": "item"}) for text in texts]
+
+
+def _write_vectors(
+    shop: Shop,
+    building: Path,
+    embedder: Embedder,
+    entries: Mapping[CollectionName, Sequence[_Entry]],
+    progress: Progress,
+) -> int:
+    cache = EmbeddingCache(shop.index / "embeddings.db", embedder)
+    store = VectorStore(building / "chroma", embedder)
+    embedded = 0
+    try:
+        for name, wanted in entries.items():
+            counts = [0, 0]
+
+            def on_batch(
+                done: int, total: int, name: CollectionName = name, counts: list[int] = counts
+            ) -> None:
+                counts[:] = [done, total]
+                progress(f"Embedding {name}", done, total)
+
+            stored = store.metadata(name)
+            changed = [entry for entry in wanted if stored.get(entry.id) != _fingerprinted(entry)]
+            vectors = cache.embed([entry.text for entry in changed], on_batch)
+            embedded += counts[1]
+            for done in store.upsert(
+                name,
+                [entry.id for entry in changed],
+                [entry.text for entry in changed],
+                vectors,
+                [_fingerprinted(entry) for entry in changed],
+            ):
+                progress(f"Indexing {name}", done, len(changed))
+            kept = {entry.id for entry in wanted}
+            store.delete(name, [id_ for id_ in stored if id_ not in kept])
+    finally:
+        store.close()
+    return embedded
+
+
+def _fingerprinted(entry: _Entry) -> dict[str, str | int | float | bool]:
+    return {**entry.metadata, "text_id": text_id(entry.text)}
+
+
+def _publish(shop: Shop, building: Path, manifest: GenerationManifest) -> str:
+    """Rename the finished build, move the pointer, and drop all but the previous generation."""
+    previous = current_generation(shop)
+    digest = hashlib.sha256(json.dumps(asdict(manifest), sort_keys=True).encode()).hexdigest()
+    name = f"{manifest.log_version:06d}-{digest[:8]}"
+    folder = shop.index / name
+    shutil.rmtree(folder, ignore_errors=True)
+    building.rename(folder)
+    write_atomically(shop.index / _CURRENT, f"{name}\n".encode())
+    for old in shop.index.iterdir():
+        # The previous one stays: a reader may be in the middle of an answer.
+        if old.is_dir() and old.name not in (name, previous):
+            shutil.rmtree(old)
+    return name
