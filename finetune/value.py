@@ -76,8 +76,7 @@ def lifecycle_stage(
         return Stage.NEW
     recent_start = past.as_of - horizon
     if any(
-        later - earlier >= horizon and later >= recent_start
-        for earlier, later in pairwise(moments)
+        later - earlier >= horizon and later >= recent_start for earlier, later in pairwise(moments)
     ):
         return Stage.WON_BACK
     if churn_risk >= at_risk_above:

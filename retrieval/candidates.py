@@ -113,9 +113,7 @@ def similar(context: CandidateContext) -> list[Candidate]:
     matrix = np.stack([stored[text_ids[item_id]].vector for item_id, _ in seeds])
     centre = np.average(matrix, axis=0, weights=[taste for _, taste in seeds])
     candidates = []
-    near = context.vectors.nearest(
-        CollectionName.ITEMS, centre.astype(np.float32), _SIMILAR_TEXTS
-    )
+    near = context.vectors.nearest(CollectionName.ITEMS, centre.astype(np.float32), _SIMILAR_TEXTS)
     texts = context.vectors.get(CollectionName.ITEMS, [neighbour.id for neighbour in near])
     for neighbour in near:
         item_id = best_seller(context, neighbour.id, own)
@@ -205,4 +203,3 @@ def _taste(context: CandidateContext) -> list[tuple[str, float]]:
 
 def _sorted(candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted(candidates, key=lambda candidate: (-candidate.score, candidate.item_id))
-

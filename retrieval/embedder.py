@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,18 +22,17 @@ Vectors = NDArray[np.float32]
 
 
 class Embedder(Protocol):
-    """Turns texts into unit vectors.
-
-    Attributes:
-        name: identifies model and revision; stored with every index built from its vectors.
-        dimension: length of a vector.
-    """
+    """Turns texts into unit vectors; its name is stored with every index built from them."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Model and revision."""
+        ...
 
     @property
-    def dimension(self) -> int: ...
+    def dimension(self) -> int:
+        """Length of a vector."""
+        ...
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Vectors of length one, `[n, dimension]`, in the order of the texts."""
@@ -131,6 +131,13 @@ def open_embedder(name: str) -> Embedder:
             "sentence-transformers folder.",
         )
     return SentenceEmbedder(folder, folder.name, int(json.loads(config.read_text())["hidden_size"]))
+
+
+def _features(text: str) -> list[str]:
+    """Words, and the letter triples within them."""
+    words = re.findall(r"\w+", text.casefold())
+    triples = [f"#{word}#"[i : i + 3] for word in words for i in range(len(word))]
+    return [*words, *triples]
 
 
 def packaged_folder() -> Path:

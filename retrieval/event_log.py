@@ -27,10 +27,13 @@ class EventLog:
 
     Args:
         path: the table's directory; made by the first append.
+        timezone: moments are stored in UTC and read in this zone, so that a date taken from one
+            is the shop's own.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, timezone: str = "UTC") -> None:
         self.path = path
+        self._timezone = timezone
         self._table: DeltaTable | None = None
         # With the version it was read at; it costs a scan and is asked for with every answer.
         self._span: tuple[int, tuple[datetime, datetime] | None] | None = None
@@ -95,7 +98,7 @@ class EventLog:
         if customer_ids is not None:
             source = source.filter(ds.field(CUSTOMER_ID).isin(list(customer_ids)))
         with duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(f"SET TimeZone = '{self._timezone}'")
             connection.register("events", source)
             return connection.sql(sql, params=parameters or {}).to_arrow_table()
 
@@ -105,7 +108,9 @@ class EventLog:
         if until is not None:
             wanted &= ds.field(TIMESTAMP) < pa.scalar(until, pa.timestamp("us", tz="UTC"))
         events = self._dataset().to_table(filter=wanted)
-        return events.sort_by(
+        local = events[TIMESTAMP].cast(pa.timestamp("us", tz=self._timezone))
+        column = events.schema.get_field_index(TIMESTAMP)
+        return events.set_column(column, TIMESTAMP, local).sort_by(
             [(TIMESTAMP, "ascending"), ("order_id", "ascending"), (EVENT_ID, "ascending")]
         )
 

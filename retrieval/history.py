@@ -135,7 +135,7 @@ def _render_lines(
         period_spend=" ".join(money(spend) for spend in spends),
         period_orders=" ".join(str(count) for count in counts),
         age=_days((past.as_of - past.first) / _DAY),
-        orders=len(past.orders),
+        orders="1 order" if len(past.orders) == 1 else f"{len(past.orders)} orders",
         average_order=money(past.spend / len(past.orders)),
         favourites=", ".join(_names(past.favourites, catalogue)),
         last_amount=money(past.orders[-1].amount),

@@ -24,7 +24,6 @@ import pyarrow.compute as pc
 from retrieval.catalogue import Catalogue, Item
 from retrieval.columns import CATEGORY, TITLE, UNIT_PRICE, map_columns
 from retrieval.errors import IngestError
-from retrieval.event_log import EventLog
 from retrieval.events import (
     AMOUNT,
     CUSTOMER_ID,
@@ -218,7 +217,7 @@ def ingest_file(
         quarantined = checked.bad.num_rows + len(raw.misshapen)
         _check_share(file, raw, checked, quarantined, limit)
         events = _with_identity(checked.good, source=raw.name)
-        new = _not_stored(shop.log, events)
+        new = _not_stored(events, shop.log.event_ids())
         duplicates = events.num_rows - new.num_rows
         _check_accounts(file, raw.rows, new.num_rows, quarantined, duplicates)
         progress("store", 0, raw.rows)
@@ -255,7 +254,8 @@ def append_event(shop: Shop, event: Event) -> bool:
     checked = _checked_event(event, shop.settings.timezone, datetime.now(UTC))
     row = _with_identity(checked, source=_OBSERVED)
     with shop.lock("ingest"):
-        new = _not_stored(shop.log, row)
+        # The log is sorted by customer, so that this reads a small part of it.
+        new = _not_stored(row, shop.log.customer_events(row[CUSTOMER_ID][0].as_py()))
         if not new.num_rows:
             return False
         shop.log.append(new, source=_OBSERVED)
@@ -345,9 +345,8 @@ def _with_identity(good: pa.Table, *, source: str) -> pa.Table:
     return named.select(EVENT_SCHEMA.names).cast(EVENT_SCHEMA)
 
 
-def _not_stored(log: EventLog, events: pa.Table) -> pa.Table:
-    stored = log.event_ids()[EVENT_ID]
-    return events.filter(pc.invert(pc.is_in(events[EVENT_ID], value_set=stored)))
+def _not_stored(events: pa.Table, stored: pa.Table) -> pa.Table:
+    return events.filter(pc.invert(pc.is_in(events[EVENT_ID], value_set=stored[EVENT_ID])))
 
 
 def _select(sql: str, **tables: pa.Table) -> pa.Table:

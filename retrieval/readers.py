@@ -213,12 +213,9 @@ def _decoded(file: Path, content: bytes) -> tuple[str, tuple[str, ...]]:
     """The file's text, and a note where its encoding had to be guessed."""
     if content.startswith(b"\xef\xbb\xbf"):
         content = content[3:]
+    if content.startswith(b"PK\x03\x04"):  # a zip, as workbooks are
+        raise _not_text(file)
     encoding = _utf16_encoding(content)
-    if encoding is None and b"\0" in content[:65_536]:
-        raise IngestError(
-            f"{file} is not a text file.",
-            hint="Give CSV, Parquet or JSONL; save a workbook as CSV.",
-        )
     try:
         return content.decode(encoding or "utf-8"), ()
     except UnicodeDecodeError as error:
@@ -226,7 +223,15 @@ def _decoded(file: Path, content: bytes) -> tuple[str, tuple[str, ...]]:
             raise IngestError(
                 f"{file} is damaged UTF-16: {error.reason}.", hint="Export it again as UTF-8."
             ) from error
+    if b"\0" in content:
+        raise _not_text(file)
     return _decoded_otherwise(file, content)
+
+
+def _not_text(file: Path) -> IngestError:
+    return IngestError(
+        f"{file} is not a text file.", hint="Give CSV, Parquet or JSONL; save a workbook as CSV."
+    )
 
 
 def _decoded_otherwise(file: Path, content: bytes) -> tuple[str, tuple[str, ...]]:
@@ -375,13 +380,23 @@ def _header(lines: Sequence[str], start: int, delimiter: str) -> tuple[list[str]
     """The header's cells and the index of the line after it."""
     if delimiter == _WHITESPACE:
         return lines[start].split(), start + 1
-    reader = _csv_reader(lines, start, delimiter)
+    reader = csv.reader(_lines_from(lines, start), _strict(delimiter))
     return next(reader), start + reader.line_num
 
 
-def _csv_reader(lines: Sequence[str], start: int, delimiter: str) -> "csv._reader":  # type: ignore[name-defined]
-    rest = map(lines.__getitem__, range(start, len(lines)))
-    return csv.reader(rest, delimiter=delimiter, strict=True, skipinitialspace=delimiter != "\t")
+def _lines_from(lines: Sequence[str], start: int) -> Iterator[str]:
+    return map(lines.__getitem__, range(start, len(lines)))
+
+
+def _strict(delimiter: str) -> type[csv.Dialect]:
+    class Strict(csv.excel):
+        """CSV whose broken quotes are errors rather than part of a field."""
+
+        strict = True
+        skipinitialspace = True
+
+    Strict.delimiter = delimiter
+    return Strict
 
 
 def _records(
@@ -396,7 +411,7 @@ def _records(
         if delimiter == _WHITESPACE:
             yield from _spaced_records(lines, start, width)
             return
-        reader = _csv_reader(lines, start, delimiter)
+        reader = csv.reader(_lines_from(lines, start), _strict(delimiter))
         begin = first = start
         start = len(lines)
         try:

@@ -129,7 +129,7 @@ class Shop:
     def __init__(self, directory: Path, settings: ShopSettings) -> None:
         self.directory = directory
         self.settings = settings
-        self.log = EventLog(directory / "log")
+        self.log = EventLog(directory / "log", settings.timezone)
 
     @classmethod
     def open(cls, directory: str | Path) -> Self:

@@ -306,8 +306,9 @@ def _sold_lines() -> pd.DataFrame:
     lines = lines[lines["quantity"] > 0].copy()
     products = _load("products")
     fuel = products.loc[products["product_type"] == _FUEL, "product_id"]
-    units = lines["product_id"].isin(fuel).map({True: _FUEL_UNITS_PER_GALLON, False: 1})
-    lines["quantity"] = lines["quantity"] / units
+    # A fuel line of quantity 1 is a sale for a round sum, without its volume.
+    volume = lines["product_id"].isin(fuel) & (lines["quantity"] > 1)
+    lines["quantity"] = lines["quantity"] / volume.map({True: _FUEL_UNITS_PER_GALLON, False: 1})
     return lines
 
 
@@ -352,8 +353,7 @@ def _readable(shouted: str) -> str:
     if shouted in _NAMES:
         return _NAMES[shouted]
     text = shouted.lower()
-    if text.count("(") > text.count(")"):
-        text = text[: text.rindex("(")]
+    text = _without_open_bracket(text)
     text = re.sub(r"\bw/o\b", "without ", text)
     text = re.sub(r"\bw/", "with ", text)
     text = re.sub(r"\s*&\s*", " and ", text)
@@ -374,8 +374,14 @@ def _listed(categories: tuple[str, ...]) -> str:
     return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+def _without_open_bracket(text: str) -> str:
+    """Names are cut off at 30 characters, often within a remark in brackets."""
+    return text[: text.rindex("(")] if text.count("(") > text.count(")") else text
+
+
 def _size(shouted: str) -> str:
-    text = re.sub(r"\s+", " ", shouted.replace("_", " ")).strip().lower()
+    text = _without_open_bracket(shouted.replace("_", " ").lower())
+    text = re.sub(r"\s+", " ", text).strip()
     text = re.sub(r"\bctn\b", "carton", text)
     return re.sub(r"\bl$", "L", text)
 

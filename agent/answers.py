@@ -1,0 +1,205 @@
+"""What the agent gives back: predictions, recommendations, customer cards and answers."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+from agent.offers import NoOffer, OfferDecision
+from finetune.value import Stage
+from retrieval.evidence import Evidence
+from retrieval.money import to_major
+from retrieval.ranking import Recommendation
+
+
+class Intent(StrEnum):
+    """What a turn asks for."""
+
+    WHO = "who"
+    CHURN = "churn"
+    VALUE = "value"
+    RECOMMEND = "recommend"
+    WHY_ITEM = "why_item"
+    OFFER = "offer"
+    COMPARE = "compare"
+    LIKE = "like"
+    DISLIKE = "dislike"
+    THANKS = "thanks"
+    HELP = "help"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What a customer is worth and whether they are leaving.
+
+    Attributes:
+        tier_probabilities: by tier, lowest first; they sum to one.
+        churn_risk: calibrated probability of churn within `horizon_days`.
+        churn_definition: what churn means, in words.
+        expected_spend: over the horizon, minor units.
+        ltv: minor units; see `finetune.value.lifetime_value`.
+        evidence: records the prediction was read from.
+    """
+
+    customer_id: str
+    as_of: datetime
+    value_tier: str
+    tier_probabilities: dict[str, float]
+    churn_risk: float
+    churn_definition: str
+    horizon_days: int
+    expected_spend: int
+    ltv: int
+    currency: str
+    stage: Stage
+    adapter_id: str
+    evidence: tuple[Evidence, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape for scripts; money in major units."""
+        return {
+            "customer_id": self.customer_id,
+            "as_of": self.as_of.isoformat(),
+            "value_tier": self.value_tier,
+            "tier_probabilities": self.tier_probabilities,
+            "churn_risk": self.churn_risk,
+            "churn_definition": self.churn_definition,
+            "horizon_days": self.horizon_days,
+            "expected_spend": float(to_major(self.expected_spend, self.currency)),
+            "ltv": float(to_major(self.ltv, self.currency)),
+            "currency": self.currency,
+            "stage": self.stage.value,
+            "adapter_id": self.adapter_id,
+            "evidence": [evidence_json(record) for record in self.evidence],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendations:
+    """Items for a customer, and the offer that goes with them.
+
+    Attributes:
+        relaxed: what could not be met as asked, in words; empty where all was met.
+    """
+
+    customer_id: str
+    items: tuple[Recommendation, ...]
+    offer: OfferDecision | NoOffer
+    currency: str
+    relaxed: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape for scripts."""
+        return {
+            "customer_id": self.customer_id,
+            "items": [item_json(item, self.currency) for item in self.items],
+            "offer": offer_json(self.offer, self.currency),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecentOrder:
+    """One order on a customer's card; `amount` in minor units, `titles` of its largest items."""
+
+    order_id: str
+    day: date
+    amount: int
+    item_count: int
+    titles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerCard:
+    """Who a customer is, at a glance.
+
+    Attributes:
+        prediction: None for shoppers, who see their orders but not the shop's scores.
+        spend: all purchases, minor units.
+        monthly_spend: first day of each month with its spend (minor units), oldest first, months
+            without a purchase included.
+        similar_left: of how many similar past customers how many left: (left, of); None for
+            shoppers or where the index holds no outcomes.
+    """
+
+    customer_id: str
+    as_of: datetime
+    currency: str
+    first_order: date
+    last_order: date
+    orders: int
+    spend: int
+    recent_orders: tuple[RecentOrder, ...]
+    monthly_spend: tuple[tuple[date, int], ...]
+    history: str
+    prediction: Prediction | None
+    similar_left: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One answered turn.
+
+    Attributes:
+        text: the sentences, as shown.
+        replaced_sentences: how many of the model's sentences failed the check and were replaced by
+            the plain facts.
+        written_sentences: how many sentences the model was asked to write.
+    """
+
+    text: str
+    intent: Intent
+    customer_id: str | None
+    items: tuple[Recommendation, ...]
+    offer: OfferDecision | NoOffer | None
+    prediction: Prediction | None
+    evidence: tuple[Evidence, ...]
+    replaced_sentences: int
+    written_sentences: int
+    currency: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape for scripts."""
+        return {
+            "text": self.text,
+            "intent": self.intent.value,
+            "items": [item_json(item, self.currency) for item in self.items],
+            "offer": None if self.offer is None else offer_json(self.offer, self.currency),
+            "prediction": None if self.prediction is None else self.prediction.to_json(),
+            "evidence": [evidence_json(record) for record in self.evidence],
+            "replaced_sentences": self.replaced_sentences,
+            "written_sentences": self.written_sentences,
+        }
+
+
+def evidence_json(record: Evidence) -> dict[str, str]:
+    """An evidence record for scripts."""
+    return {"id": record.id, "text": record.text}
+
+
+def item_json(item: Recommendation, currency: str) -> dict[str, Any]:
+    """A recommended item for scripts; price in major units."""
+    return {
+        "item_id": item.item_id,
+        "title": item.title,
+        "category": item.category,
+        "price": None if item.price is None else float(to_major(item.price, currency)),
+        "score": item.score,
+        "sources": [source.value for source in item.sources],
+        "reason": item.reason,
+        "evidence": [evidence_json(record) for record in item.evidence],
+    }
+
+
+def offer_json(offer: OfferDecision | NoOffer, currency: str) -> dict[str, Any] | None:
+    """The chosen offer for scripts, None where no offer fits; cost in major units."""
+    if isinstance(offer, NoOffer):
+        return None
+    return {
+        "offer_id": offer.offer.offer_id,
+        "title": offer.offer.title,
+        "cost": float(to_major(offer.cost, currency)),
+        "reason": offer.reason,
+        "expires": offer.offer.expires.isoformat(),
+        "rules": [line.text for line in offer.rules],
+    }

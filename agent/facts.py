@@ -1,0 +1,339 @@
+"""Facts: what there is to say, as plain true sentences, each with the records it rests on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from agent.answers import Prediction
+from agent.offers import NoOffer, OfferDecision
+from finetune.adapter import Manifest
+from retrieval.candidates import Purchase
+from retrieval.catalogue import Catalogue
+from retrieval.evidence import Evidence, order_evidence
+from retrieval.history import quoted, usual_gap, usual_spend
+from retrieval.money import format_money
+from retrieval.orders import CustomerPast
+from retrieval.ranking import Recommendation
+
+_TITLE = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One thing to say.
+
+    Attributes:
+        text: a plain sentence that is true by construction; shown as it is where the model's own
+            wording fails the check.
+        evidence: records in whose texts every number and name of the sentence stands.
+        written: whether the model words it; set phrases are said as they are.
+    """
+
+    text: str
+    evidence: tuple[Evidence, ...] = ()
+    written: bool = True
+
+
+def log_fact(key: str, text: str) -> Fact:
+    """A fact counted over the log; the count itself is the record."""
+    return Fact(text=text, evidence=(Evidence(id=f"log:{key}", text=text),))
+
+
+def set_phrase(text: str) -> Fact:
+    """Something said without a model and without a claim about anybody."""
+    return Fact(text=text, written=False)
+
+
+def who_facts(past: CustomerPast, currency: str, *, to_customer: bool) -> list[Fact]:
+    """Since when, how many orders, how much, and the last order."""
+    spend = format_money(past.spend, currency)
+    orders = f"{len(past.orders)} {'order' if len(past.orders) == 1 else 'orders'}"
+    subject = "You have" if to_customer else f"Customer {past.customer_id} has"
+    return [
+        log_fact(
+            f"{past.customer_id}:orders",
+            f"{subject} bought since {past.first:%Y-%m-%d}, in {orders}, for {spend} in all.",
+        ),
+        _last_order_fact(past, currency),
+    ]
+
+
+def favourite_fact(past: CustomerPast, catalogue: Catalogue, *, to_customer: bool) -> list[Fact]:
+    """What is bought most often; nothing where no item was bought twice."""
+    if not past.favourites:
+        return []
+    item_id, orders = past.favourites[0]
+    title = quoted(catalogue.title(item_id), _TITLE)
+    subject = "You buy" if to_customer else "The customer buys"
+    return [
+        log_fact(
+            f"{past.customer_id}:favourite", f"{subject} {title} most often, in {orders} orders."
+        )
+    ]
+
+
+def churn_facts(
+    past: CustomerPast,
+    prediction: Prediction,
+    manifest: Manifest,
+    similar_left: tuple[int, int] | None,
+) -> list[Fact]:
+    """The risk against the average, and what the record shows."""
+    risk, base = percent(prediction.churn_risk), percent(manifest.base_rate)
+    verdict = (
+        "likely leaving"
+        if prediction.churn_risk >= 0.5
+        else "at risk of leaving"
+        if prediction.churn_risk >= manifest.at_risk_above
+        else "not likely to leave"
+    )
+    facts = [
+        _predicted(
+            prediction,
+            f"Customer {past.customer_id} is {verdict}: the churn risk is {risk}, against {base} "
+            "for the average customer.",
+        ),
+        _predicted(
+            prediction,
+            f"Churn here means {prediction.churn_definition}.",
+        ),
+        _spend_trend_fact(past, prediction),
+        _rhythm_fact(past),
+    ]
+    if similar_left and similar_left[1]:
+        left, of = similar_left
+        facts.append(
+            Fact(
+                text=f"Of the {of} most similar past customers, {left} left.",
+                evidence=(
+                    Evidence(
+                        id=f"outcomes:{past.customer_id}",
+                        text=f"{left} of the {of} most similar past customers left",
+                    ),
+                ),
+            )
+        )
+    return facts
+
+
+def value_facts(prediction: Prediction, ltv_days: int, discount_rate: float) -> list[Fact]:
+    """Tier with its probability, expected spend and lifetime value."""
+    tier = percent(prediction.tier_probabilities[prediction.value_tier])
+    spend = format_money(prediction.expected_spend, prediction.currency)
+    ltv = format_money(prediction.ltv, prediction.currency)
+    return [
+        _predicted(
+            prediction,
+            f"Customer {prediction.customer_id} is in the {prediction.value_tier} value tier "
+            f"with a probability of {tier}.",
+        ),
+        _predicted(
+            prediction,
+            f"Expected spend is {spend} over the next {prediction.horizon_days} days.",
+        ),
+        _predicted(
+            prediction,
+            f"The lifetime value over {ltv_days} days is {ltv}, discounted at "
+            f"{percent(discount_rate)} a year.",
+        ),
+    ]
+
+
+def stage_fact(prediction: Prediction) -> Fact:
+    """Lifecycle stage, tier and risk in one line."""
+    return _predicted(
+        prediction,
+        f"The lifecycle stage is {prediction.stage.value}, the value tier is "
+        f"{prediction.value_tier}, and the churn risk is {percent(prediction.churn_risk)} over "
+        f"{prediction.horizon_days} days.",
+    )
+
+
+def recommendation_facts(
+    items: Sequence[Recommendation], *, to_customer: bool, customer_id: str
+) -> list[Fact]:
+    """The items by name, then why the first is there."""
+    if not items:
+        return [set_phrase("I found nothing that fits; try a wider price or another category.")]
+    named = items[:3]
+    titles = _listed([quoted(item.title, _TITLE) for item in named])
+    subject = "I suggest to you" if to_customer else f"I suggest for customer {customer_id}"
+    evidence = tuple(record for item in named for record in item.evidence)
+    about = Evidence(id=f"customer:{customer_id}", text=f"customer {customer_id}")
+    return [
+        Fact(text=f"{subject}: {titles}.", evidence=(*evidence, about)),
+        why_fact(items[0]),
+    ]
+
+
+def why_fact(item: Recommendation) -> Fact:
+    """Why an item is shown."""
+    reason = item.reason[0].lower() + item.reason[1:] if item.reason[0].isalpha() else item.reason
+    return Fact(
+        text=f"{quoted(item.title, _TITLE)}: {quoted_reason(reason)}", evidence=item.evidence
+    )
+
+
+def quoted_reason(reason: str) -> str:
+    """A reason made safe to put before the model; titles in it come from the catalogue."""
+    return quoted(reason, 240)
+
+
+def offer_facts(offer: OfferDecision | NoOffer, currency: str, *, to_customer: bool) -> list[Fact]:
+    """What can be offered, until when, what it costs and why; costs are not for the shopper."""
+    if isinstance(offer, NoOffer):
+        if to_customer:
+            return [set_phrase("There is no offer for you right now.")]
+        return [
+            Fact(
+                text=f"No offer fits: {_as_clause(offer.reason)}",
+                evidence=(Evidence(id="rules:none", text=offer.reason),),
+                written=False,
+            )
+        ]
+    title, expires = quoted(offer.offer.title, 90), f"{offer.offer.expires:%Y-%m-%d}"
+    record = Evidence(
+        id=f"offer:{offer.offer.offer_id}",
+        text=f"{offer.offer.title}; {offer.offer.description} Expires {expires}.",
+    )
+    if to_customer:
+        return [Fact(text=f"Your offer is {title}, valid before {expires}.", evidence=(record,))]
+    cost = Evidence(
+        id=f"rules:{offer.offer.offer_id}",
+        text=" ".join([offer.reason, *(line.text for line in offer.rules)])
+        + f" Cost {format_money(offer.cost, currency)}.",
+    )
+    return [
+        Fact(
+            text=f"The offer is {title}, valid before {expires}, at an expected cost of "
+            f"{format_money(offer.cost, currency)}.",
+            evidence=(record, cost),
+        ),
+        Fact(text=offer.reason, evidence=(record, cost), written=False),
+    ]
+
+
+def compare_facts(first: Prediction, second: Prediction) -> list[Fact]:
+    """Risk, spend and lifetime value side by side, then who matters more."""
+    a, b = first.customer_id, second.customer_id
+    evidence = (*prediction_evidence(first), *prediction_evidence(second))
+    money = [
+        format_money(value, first.currency)
+        for value in (first.expected_spend, second.expected_spend, first.ltv, second.ltv)
+    ]
+    more = first if first.ltv >= second.ltv else second
+    riskier = first if first.churn_risk >= second.churn_risk else second
+    return [
+        Fact(
+            text=f"The churn risk of customer {a} is {percent(first.churn_risk)}, and of customer "
+            f"{b} {percent(second.churn_risk)}.",
+            evidence=evidence,
+        ),
+        Fact(
+            text=f"Expected spend of customer {a} is {money[0]}, and of customer {b} {money[1]}.",
+            evidence=evidence,
+        ),
+        Fact(
+            text=f"The lifetime value of customer {a} is {money[2]}, and of customer {b} {money[3]}.",
+            evidence=evidence,
+        ),
+        Fact(
+            text=f"Customer {more.customer_id} is worth more, and customer {riskier.customer_id} "
+            "is more likely to leave.",
+            evidence=evidence,
+        ),
+    ]
+
+
+def prediction_evidence(prediction: Prediction) -> tuple[Evidence, ...]:
+    """The prediction itself as a record, then what it was read from."""
+    tiers = ", ".join(f"{t} {percent(p)}" for t, p in prediction.tier_probabilities.items())
+    currency = prediction.currency
+    return (
+        Evidence(
+            id=f"prediction:{prediction.customer_id}@{prediction.as_of:%Y-%m-%d}",
+            text=f"customer {prediction.customer_id}, adapter {prediction.adapter_id}: value tier "
+            f"{prediction.value_tier} ({tiers}); churn risk {percent(prediction.churn_risk)} "
+            f"({prediction.churn_definition}); expected spend "
+            f"{format_money(prediction.expected_spend, currency)} over {prediction.horizon_days} "
+            f"days; lifetime value {format_money(prediction.ltv, currency)}; stage "
+            f"{prediction.stage.value}",
+        ),
+        *prediction.evidence,
+    )
+
+
+def order_records(
+    purchases: Sequence[Purchase], catalogue: Catalogue, count: int
+) -> tuple[Evidence, ...]:
+    """The newest orders, each by its dearest line."""
+    dearest: dict[str, Purchase] = {}
+    for purchase in purchases:
+        known = dearest.get(purchase.order_id)
+        if known is None or purchase.amount > known.amount:
+            dearest[purchase.order_id] = purchase
+    newest = sorted(dearest.values(), key=lambda p: (p.timestamp, p.order_id), reverse=True)
+    return tuple(order_evidence(p, catalogue.title(p.item_id)) for p in newest[:count])
+
+
+def percent(share: float) -> str:
+    """A share as people read it; never 0% or 100% for what is not certain."""
+    if 0 < share < 0.01:
+        return "under 1%"
+    if 0.99 < share < 1:
+        return "over 99%"
+    return f"{share:.0%}"
+
+
+def _predicted(prediction: Prediction, text: str) -> Fact:
+    base = Evidence(id=f"adapter:{prediction.adapter_id}", text=text)
+    return Fact(text=text, evidence=(*prediction_evidence(prediction), base))
+
+
+def _last_order_fact(past: CustomerPast, currency: str) -> Fact:
+    last = past.orders[-1]
+    return Fact(
+        text=f"The last order was on {last.timestamp:%Y-%m-%d} (order {last.order_id}), for "
+        f"{format_money(last.amount, currency)}.",
+        evidence=(
+            Evidence(
+                id=f"order:{last.order_id}",
+                text=f"order {last.order_id} on {last.timestamp:%Y-%m-%d}: "
+                f"{format_money(last.amount, currency)}",
+            ),
+        ),
+    )
+
+
+def _spend_trend_fact(past: CustomerPast, prediction: Prediction) -> Fact:
+    days = prediction.horizon_days
+    start = past.as_of - timedelta(days=days)
+    recent = sum(order.amount for order in past.orders if order.timestamp >= start)
+    usual = round(usual_spend(past, days))
+    return log_fact(
+        f"{past.customer_id}:spend-{days}",
+        f"Spend in the last {days} days was {format_money(recent, prediction.currency)}, and the "
+        f"usual is {format_money(usual, prediction.currency)}.",
+    )
+
+
+def _rhythm_fact(past: CustomerPast) -> Fact:
+    days = (past.as_of - past.last).days
+    gap = usual_gap(past)
+    ago = f"{days} {'day' if days == 1 else 'days'} ago"
+    if gap is None:
+        text = f"The only order day was {ago}."
+    else:
+        unit = "day" if gap == 1 else "days"
+        text = f"The last order was {ago}, and the usual gap is {gap:g} {unit}."
+    return log_fact(f"{past.customer_id}:rhythm", text)
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    return f"{'; '.join(names[:-1])}; and {names[-1]}"
+
+
+def _as_clause(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:] if sentence[:1].isalpha() else sentence

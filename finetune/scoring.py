@@ -1,0 +1,87 @@
+"""Calibrated answers of a predictor: tier, churn risk, expected spend, LTV and stage."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from finetune.lora_predictor import LoraPredictor
+from finetune.value import Stage, lifecycle_stage, lifetime_value
+from retrieval.history import History, usual_spend
+from retrieval.orders import CustomerPast
+from retrieval.progress import Progress, no_progress
+from retrieval.shop import ShopSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One customer's calibrated answers; money in minor units.
+
+    Attributes:
+        tier_probabilities: lowest tier first.
+    """
+
+    customer_id: str
+    tier_probabilities: tuple[float, ...]
+    churn_risk: float
+    expected_spend: int
+    ltv: int
+    stage: Stage
+
+    @property
+    def tier(self) -> int:
+        """Index of the likeliest tier."""
+        return int(np.argmax(self.tier_probabilities))
+
+
+def score_all(
+    predictor: LoraPredictor,
+    pasts: Sequence[CustomerPast],
+    histories: Sequence[History],
+    settings: ShopSettings,
+    *,
+    progress: Progress = no_progress,
+) -> list[Score]:
+    """Score customers.
+
+    Args:
+        predictor: with its calibration.
+        pasts: what each customer did.
+        histories: the same customers' texts, in the same order.
+        settings: horizon, discount rate and how far LTV looks.
+        progress: told after each batch.
+    """
+    if not pasts:
+        return []
+    manifest, calibration = predictor.manifest, predictor.manifest.calibration
+    horizon = settings.churn.horizon_days
+    logits = predictor.logits(histories, progress=progress)
+    usual = np.array([usual_spend(past, horizon) for past in pasts])
+    risks = calibration.churn_risk(logits.churn)
+    tiers = calibration.tier_probabilities(logits.tier)
+    expected = calibration.expected_spend(logits.tier, logits.churn, usual)
+    scores = []
+    for past, risk, probabilities, spend in zip(pasts, risks, tiers, expected, strict=True):
+        scores.append(
+            Score(
+                customer_id=past.customer_id,
+                tier_probabilities=tuple(float(p) for p in probabilities),
+                churn_risk=float(risk),
+                expected_spend=round(float(spend)),
+                ltv=lifetime_value(
+                    float(spend),
+                    float(risk),
+                    horizon_days=horizon,
+                    discount_rate=settings.value.discount_rate,
+                    ltv_days=settings.value.ltv_days,
+                ),
+                stage=lifecycle_stage(
+                    past,
+                    horizon_days=horizon,
+                    churn_risk=float(risk),
+                    at_risk_above=manifest.at_risk_above,
+                    top_tier=int(np.argmax(probabilities)) == len(probabilities) - 1,
+                ),
+            )
+        )
+    return scores
