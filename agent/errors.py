@@ -19,3 +19,9 @@ class AccessError(PatronError):
     """Somebody asks for what belongs to another."""
 
     code = "access_denied"
+
+
+class ModelServerError(PatronError):
+    """The chat model's server does not answer as it should."""
+
+    code = "model_server_error"

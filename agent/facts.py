@@ -16,6 +16,7 @@ from retrieval.orders import CustomerPast
 from retrieval.ranking import Recommendation
 
 _TITLE = 60
+_REASON = 240
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,41 @@ def log_fact(key: str, text: str) -> Fact:
 def set_phrase(text: str) -> Fact:
     """Something said without a model and without a claim about anybody."""
     return Fact(text=text, written=False)
+
+
+def thanks() -> Fact:
+    """The answer to thanks."""
+    return set_phrase("You're welcome. Ask me again any time.")
+
+
+def help_text(*, to_customer: bool) -> Fact:
+    """What can be asked."""
+    if to_customer:
+        return set_phrase(
+            "I can tell you about your orders, recommend something within a category or price, "
+            "say why I recommend it, and tell you which offer you have."
+        )
+    return set_phrase(
+        "I can tell you who a customer is, whether they are leaving and why, what they are worth, "
+        "what to recommend (within a category, a price or without something), why, what to offer, "
+        "and how two customers compare."
+    )
+
+
+def feedback_fact(item: Recommendation, *, liked: bool) -> Fact:
+    """What was taken note of."""
+    title = quoted(item.title, _TITLE)
+    text = f"Noted: {title} is liked." if liked else f"Noted: {title} will not be shown again."
+    return Fact(text=text, evidence=item.evidence, written=False)
+
+
+def nearest_categories_fact(wanted: Sequence[str], categories: Sequence[str]) -> Fact:
+    """Which categories stand in for one that the catalogue does not have."""
+    asked = quoted(" ".join(wanted))
+    if not categories:
+        return set_phrase(f'The catalogue has no category "{asked}".')
+    names = _listed([quoted(category) for category in categories])
+    return set_phrase(f'The catalogue has no category "{asked}"; the nearest are {names}.')
 
 
 def who_facts(past: CustomerPast, currency: str, *, to_customer: bool) -> list[Fact]:
@@ -134,7 +170,7 @@ def value_facts(prediction: Prediction, ltv_days: int, discount_rate: float) -> 
         _predicted(
             prediction,
             f"The lifetime value over {ltv_days} days is {ltv}, discounted at "
-            f"{percent(discount_rate)} a year.",
+            f"{discount_rate:.0%} a year.",
         ),
     ]
 
@@ -170,13 +206,8 @@ def why_fact(item: Recommendation) -> Fact:
     """Why an item is shown."""
     reason = item.reason[0].lower() + item.reason[1:] if item.reason[0].isalpha() else item.reason
     return Fact(
-        text=f"{quoted(item.title, _TITLE)}: {quoted_reason(reason)}", evidence=item.evidence
+        text=f"{quoted(item.title, _TITLE)}: {quoted(reason, _REASON)}", evidence=item.evidence
     )
-
-
-def quoted_reason(reason: str) -> str:
-    """A reason made safe to put before the model; titles in it come from the catalogue."""
-    return quoted(reason, 240)
 
 
 def offer_facts(offer: OfferDecision | NoOffer, currency: str, *, to_customer: bool) -> list[Fact]:
@@ -234,11 +265,14 @@ def compare_facts(first: Prediction, second: Prediction) -> list[Fact]:
             evidence=evidence,
         ),
         Fact(
-            text=f"The lifetime value of customer {a} is {money[2]}, and of customer {b} {money[3]}.",
+            text=f"The lifetime value of customer {a} is {money[2]}, and of customer {b} "
+            f"{money[3]}.",
             evidence=evidence,
         ),
         Fact(
-            text=f"Customer {more.customer_id} is worth more, and customer {riskier.customer_id} "
+            text=f"Customer {more.customer_id} is both worth more and more likely to leave."
+            if more is riskier
+            else f"Customer {more.customer_id} is worth more, and customer {riskier.customer_id} "
             "is more likely to leave.",
             evidence=evidence,
         ),
@@ -277,10 +311,10 @@ def order_records(
 
 
 def percent(share: float) -> str:
-    """A share as people read it; never 0% or 100% for what is not certain."""
-    if 0 < share < 0.01:
+    """A probability as people read it; never 0% or 100%, because nothing here is certain."""
+    if share < 0.01:
         return "under 1%"
-    if 0.99 < share < 1:
+    if share > 0.99:
         return "over 99%"
     return f"{share:.0%}"
 

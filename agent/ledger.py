@@ -213,6 +213,14 @@ class Ledger:
             raise refusal
         return claim
 
+    def has_claim(self, idempotency_key: str) -> bool:
+        """Whether a request of this name was granted before."""
+        with self._transaction("DEFERRED") as connection:
+            row = connection.execute(
+                "SELECT 1 FROM claims WHERE idempotency_key = ?", (idempotency_key,)
+            ).fetchone()
+        return row is not None
+
     def view(self, customer_id: str) -> LedgerView:
         """What `choose_offer` needs to know, as of one moment.
 

@@ -151,12 +151,16 @@ def add_lora(model: Any, lora: LoraSettings) -> PeftModel:
     return get_peft_model(model, config)
 
 
-def lora_state(model: Any) -> dict[str, torch.Tensor]:
-    """The trainable weights by name, as they are saved: float16, contiguous."""
+def trainable(wrapped: Any) -> dict[str, torch.nn.Parameter]:
+    """The adapter's parameters by name, in the model's order."""
+    return {name: p for name, p in wrapped.named_parameters() if p.requires_grad}
+
+
+def lora_state(adapter: dict[str, torch.nn.Parameter]) -> dict[str, torch.Tensor]:
+    """The adapter's weights as they are saved: float16, contiguous, apart from the model."""
     return {
-        name: parameter.detach().to(torch.float16).contiguous()
-        for name, parameter in sorted(model.named_parameters())
-        if parameter.requires_grad
+        name: parameter.detach().to(torch.float16).contiguous().clone()
+        for name, parameter in sorted(adapter.items())
     }
 
 
@@ -172,12 +176,11 @@ def load_lora(model: Any, folder: Path, lora: LoraSettings) -> PeftModel:
         AdapterError: the weights are missing, damaged, or not of this model.
     """
     wrapped = add_lora(model, lora)
-    names = {name for name, parameter in wrapped.named_parameters() if parameter.requires_grad}
     try:
         state = load_file(folder / WEIGHTS_FILE)
     except (OSError, SafetensorError) as error:
         raise _damaged(folder, str(error)) from error
-    if set(state) != names:
+    if set(state) != set(trainable(wrapped)):
         raise _damaged(folder, "its tensors are not those of this base model")
     plain = {name.replace(".default", ""): tensor.float() for name, tensor in state.items()}
     set_peft_model_state_dict(wrapped, plain)

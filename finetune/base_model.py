@@ -40,6 +40,10 @@ class BaseModelFiles:
     sha256: str
 
 
+# Patron shows its own progress.
+transformers.utils.logging.disable_progress_bar()
+
+
 def find_base_model(name: str, progress: Progress = no_progress) -> BaseModelFiles:
     """Find a base model, converting the packaged one the first time.
 
@@ -115,7 +119,6 @@ def _cache_folder() -> Path:
 
 
 def _convert(gguf: Path, folder: Path) -> None:
-    transformers.utils.logging.disable_progress_bar()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".converting-"))
@@ -144,7 +147,6 @@ def _convert(gguf: Path, folder: Path) -> None:
         ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
-        transformers.utils.logging.enable_progress_bar()
 
 
 def _cached_hub_folder(name: str) -> Path:

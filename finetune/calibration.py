@@ -114,7 +114,7 @@ def fit_calibration(
 
 
 def _centred(logits: Floats) -> Floats:
-    return logits - logits.mean(axis=1, keepdims=True)
+    return np.asarray(logits - logits.mean(axis=1, keepdims=True))
 
 
 def _spend_features(tier_logits: Floats, churn_logits: Floats, usual: Floats) -> Floats:

@@ -47,8 +47,9 @@ class LoraPredictor:
         manifest = read_manifest(folder)
         slots = build_slots(files, manifest.tiers)
         check_compatible(manifest, files, slots, settings)
-        model = load_lora(load_base_model(files), folder, manifest.lora)
-        return cls(model, files, slots, manifest)
+        wrapped = load_lora(load_base_model(files), folder, manifest.lora)
+        # Merged, a pass costs what the base model costs.
+        return cls(wrapped.merge_and_unload(), files, slots, manifest)
 
     def logits(
         self,
@@ -76,7 +77,7 @@ class LoraPredictor:
 
     @torch.inference_mode()
     def _pass(self, prompts: list[list[int]]) -> tuple[Floats, Floats]:
-        decoder = self._model.get_base_model().get_decoder()
+        decoder = self._model.get_decoder()
         with self._lock:
             hidden = decoder(input_ids=pad_right(prompts), use_cache=False).last_hidden_state
         lengths = [len(prompt) for prompt in prompts]

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import Parameter
 from torch.nn.functional import cross_entropy
 
-from finetune.adapter import LoraSettings, add_lora, lora_state
+from finetune.adapter import LoraSettings, add_lora, lora_state, trainable
 from finetune.slots import Slots, label_weights, pad_right, slot_logits
 from retrieval.progress import Progress, no_progress
 from retrieval.shop import write_atomically
@@ -96,12 +97,14 @@ def train(
     depth = model.config.num_hidden_layers - min(lora.layers, model.config.num_hidden_layers)
     trunk = _Trunk(model, depth, folder, [*training, *validation], progress)
     wrapped = add_lora(model, lora)
+    # Named before the lower layers are cut off, which renumbers the others.
+    adapter = trainable(wrapped)
     upper = _UpperLayers(wrapped, depth)
-    parameters = [parameter for parameter in wrapped.parameters() if parameter.requires_grad]
+    parameters = list(adapter.values())
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
     steps_per_epoch = -(-len(training) // settings.batch_size)
     total = settings.epochs * steps_per_epoch
-    run = _Run.load(folder, wrapped, optimizer)
+    run = _Run.load(folder, adapter, optimizer)
 
     def loss_of(examples: Sequence[TrainingExample], indices: Sequence[int]) -> Tensor:
         hidden = upper.forward(trunk.batch(indices))
@@ -124,9 +127,9 @@ def train(
         run.losses.append(float(loss.detach()))
         run.step += 1
         if position + 1 == steps_per_epoch:
-            run.end_epoch(wrapped, _validate(loss_of, validation, len(training), settings))
+            run.end_epoch(adapter, _validate(loss_of, validation, len(training), settings))
         if run.step % _CHECKPOINT_STEPS == 0 or position + 1 == steps_per_epoch:
-            run.save(folder, wrapped, optimizer)
+            run.save(folder, adapter, optimizer)
         progress(f"Training (loss {run.recent_loss():.3f})", run.step, total)
 
     return TrainingResult(
@@ -164,7 +167,7 @@ class _Trunk:
         self._offsets = self._chunk_offsets()
 
     def batch(self, indices: Sequence[int]) -> Tensor:
-        """Activations of some prompts, padded on the right with zeros: `[batch, longest, width]`."""
+        """Activations of some prompts, padded on the right: `[batch, longest, width]`."""
         rows = [self._row(index) for index in indices]
         longest = max(row.shape[0] for row in rows)
         padded = np.zeros((len(rows), longest, rows[0].shape[1]), dtype=np.float32)
@@ -244,12 +247,16 @@ class _Run:
     best_state: dict[str, Tensor]
 
     @classmethod
-    def load(cls, folder: Path, wrapped: Any, optimizer: torch.optim.Optimizer) -> "_Run":
+    def load(
+        cls, folder: Path, adapter: dict[str, Parameter], optimizer: torch.optim.Optimizer
+    ) -> "_Run":
         file = folder / _CHECKPOINT
         if not file.exists():
             return cls(step=0, losses=[], validation_losses=[], best_state={})
         saved = torch.load(file, weights_only=True)
-        wrapped.load_state_dict(saved["adapter"], strict=False)
+        with torch.no_grad():
+            for name, parameter in adapter.items():
+                parameter.copy_(saved["adapter"][name])
         optimizer.load_state_dict(saved["optimizer"])
         return cls(
             step=saved["step"],
@@ -258,16 +265,13 @@ class _Run:
             best_state=saved["best_state"],
         )
 
-    def save(self, folder: Path, wrapped: Any, optimizer: torch.optim.Optimizer) -> None:
-        adapter = {
-            name: parameter.detach()
-            for name, parameter in wrapped.named_parameters()
-            if parameter.requires_grad
-        }
+    def save(
+        self, folder: Path, adapter: dict[str, Parameter], optimizer: torch.optim.Optimizer
+    ) -> None:
         buffer = io.BytesIO()
         torch.save(
             {
-                "adapter": adapter,
+                "adapter": {name: parameter.detach() for name, parameter in adapter.items()},
                 "optimizer": optimizer.state_dict(),
                 "step": self.step,
                 "losses": self.losses,
@@ -278,9 +282,9 @@ class _Run:
         )
         write_atomically(folder / _CHECKPOINT, buffer.getvalue())
 
-    def end_epoch(self, wrapped: Any, validation_loss: float) -> None:
+    def end_epoch(self, adapter: dict[str, Parameter], validation_loss: float) -> None:
         if not self.validation_losses or validation_loss < min(self.validation_losses):
-            self.best_state = lora_state(wrapped)
+            self.best_state = lora_state(adapter)
         self.validation_losses.append(validation_loss)
 
     def recent_loss(self) -> float:

@@ -44,7 +44,7 @@ class Prompt:
             missing = ", ".join(sorted(self.variables - given)) or "none"
             extra = ", ".join(sorted(given - self.variables)) or "none"
             raise PromptError(
-                f"Prompt '{self.name}' got the wrong variables (missing: {missing}; extra: {extra}).",
+                f"Prompt '{self.name}' got wrong variables (missing: {missing}; extra: {extra}).",
                 hint=f"Give exactly: {', '.join(sorted(self.variables)) or 'nothing'}.",
             )
         return _compiled(self.template).render(**values)

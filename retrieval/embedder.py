@@ -108,7 +108,8 @@ class HashEmbedder:
                 vectors[row, (code >> 1) % self._dimension] += 1.0 if code & 1 else -1.0
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors[norms[:, 0] == 0, 0] = 1.0
-        return vectors / np.where(norms == 0, 1.0, norms)
+        unit: Vectors = (vectors / np.where(norms == 0, 1.0, norms)).astype(np.float32)
+        return unit
 
 
 def open_embedder(name: str) -> Embedder:

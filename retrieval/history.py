@@ -74,6 +74,17 @@ def render_history(
     )
 
 
+def history_from_text(past: CustomerPast, text: str) -> History:
+    """A history whose text was rendered from this past before, and stored."""
+    return History(
+        customer_id=past.customer_id,
+        as_of=past.as_of,
+        lines=tuple(text.splitlines()),
+        event_count=past.event_count,
+        last_event=past.last_event,
+    )
+
+
 def usual_spend(past: CustomerPast, horizon_days: int) -> float:
     """The customer's own usual spend per horizon, in minor units.
 

@@ -17,8 +17,8 @@ from retrieval.catalogue import Catalogue
 from retrieval.embedder import Embedder
 from retrieval.embedding_cache import EmbeddingCache, text_id
 from retrieval.errors import IndexMissingError
-from retrieval.history import History, render_history, usual_spend
-from retrieval.orders import read_pasts
+from retrieval.history import render_history, usual_spend
+from retrieval.orders import CustomerPast, read_pasts
 from retrieval.outcomes import has_churned, spend_between
 from retrieval.progress import Progress, no_progress
 from retrieval.sales import Sales, build_sales
@@ -102,7 +102,7 @@ def build_index(
     with shop.lock("index"):
         as_of = present(shop)
         log_version = shop.log.version()
-        inputs = _inputs_hash(shop)
+        inputs = inputs_hash(shop)
         current = _current_folder(shop)
         if current is not None:
             manifest = _read_manifest(current)
@@ -180,7 +180,8 @@ def _read_manifest(folder: Path) -> GenerationManifest:
     return GenerationManifest(**json.loads((folder / _MANIFEST).read_text(encoding="utf-8")))
 
 
-def _inputs_hash(shop: Shop) -> str:
+def inputs_hash(shop: Shop) -> str:
+    """Hash of all but the log that shapes the texts: prompt, settings, catalogue."""
     digest = hashlib.sha256(load_prompt("history").sha256.encode())
     settings = shop.settings
     for part in (settings.churn, settings.limits, settings.currency, settings.timezone):
@@ -200,17 +201,21 @@ def _histories(
             past, settings=shop.settings, catalogue=catalogue, count_tokens=count_tokens
         )
         entries.append(
-            _Entry(id=past.customer_id, text=history.text, metadata=history_metadata(history))
+            _Entry(id=past.customer_id, text=history.text, metadata=_rendered_from(past))
         )
     return entries
 
 
-def history_metadata(history: History) -> dict[str, str | int | float | bool]:
-    """What is stored beside a history's text, to tell whether it is still current."""
+def is_current(metadata: Mapping[str, object], past: CustomerPast) -> bool:
+    """Whether a stored history was rendered from exactly this past."""
+    return all(metadata.get(key) == value for key, value in _rendered_from(past).items())
+
+
+def _rendered_from(past: CustomerPast) -> dict[str, str | int | float | bool]:
     return {
-        "as_of": history.as_of.isoformat(),
-        "event_count": history.event_count,
-        "last_event": history.last_event.isoformat(),
+        "as_of": past.as_of.isoformat(),
+        "event_count": past.event_count,
+        "last_event": past.last_event.isoformat(),
     }
 
 

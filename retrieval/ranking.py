@@ -27,7 +27,8 @@ class Filters:
         min_price: minor units.
         max_price: minor units; items without a price do not pass a price limit.
         exclude_items: item ids.
-        exclude_words: items whose title or category holds one of these words are left out.
+        words: items whose title or category holds all of these are kept.
+        exclude_words: items whose title or category holds one of these are left out.
         new_only: leave out what the customer bought before.
     """
 
@@ -35,6 +36,7 @@ class Filters:
     min_price: int | None = None
     max_price: int | None = None
     exclude_items: frozenset[str] = frozenset()
+    words: tuple[str, ...] = ()
     exclude_words: tuple[str, ...] = ()
     new_only: bool = False
 
@@ -141,8 +143,10 @@ def _passes(
             return False
         if filters.max_price is not None and price > filters.max_price:
             return False
-    words = f"{item.title} {item.category}".casefold()
-    return not any(word.casefold() in words for word in filters.exclude_words)
+    text = f"{item.title} {item.category}".casefold()
+    if not all(word.casefold() in text for word in filters.words):
+        return False
+    return not any(word.casefold() in text for word in filters.exclude_words)
 
 
 def _one_per_title(context: CandidateContext, ranked: Sequence[str]) -> list[str]:

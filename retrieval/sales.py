@@ -156,5 +156,5 @@ def _together(pairs: pa.Table, item_ids: list[str]) -> Any:
         (np.ones(len(item)), (order, item)), shape=(int(order.max()) + 1, len(item_ids))
     )
     model = CosineRecommender(K=_TOGETHER_NEIGHBOURS + 1, num_threads=0)
-    model.fit(matrix, show_progress=False)
+    model.fit(matrix.tocsr(), show_progress=False)
     return model.similarity.tocsr()

@@ -12,6 +12,7 @@ from typing import Any
 
 import chromadb
 import numpy as np
+from chromadb.config import Settings
 from chromadb.errors import ChromaError
 
 from retrieval.embedder import Embedder, Vectors
@@ -58,8 +59,8 @@ class VectorStore:
 
     def __init__(self, folder: Path, embedder: Embedder) -> None:
         self._embedder = embedder
-        self._client = chromadb.PersistentClient(
-            str(folder), settings=chromadb.Settings(anonymized_telemetry=False)
+        self._client: Any = chromadb.PersistentClient(
+            str(folder), settings=Settings(anonymized_telemetry=False)
         )
         self._collections = {name: self._open(name) for name in CollectionName}
 
@@ -154,6 +155,10 @@ class VectorStore:
                 strict=True,
             )
         ]
+
+    def nearest_items(self, vector: Vectors, count: int) -> list[Neighbour]:
+        """The item texts nearest to a vector, nearest first."""
+        return self.nearest(CollectionName.ITEMS, vector, count)
 
     def count(self, name: CollectionName) -> int:
         """Number of entries."""

@@ -1,0 +1,708 @@
+"""The agent: predict, recommend, offer, talk, observe and learn what was liked.
+
+Rules decide; the model only words facts. Whom the viewer may see is checked by code in every
+method, from the identity bound when the agent was opened.
+"""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Self
+
+from agent import facts
+from agent.answers import (
+    Answer,
+    CustomerCard,
+    Intent,
+    Prediction,
+    RecentOrder,
+    Recommendations,
+)
+from agent.errors import AccessError
+from agent.facts import Fact
+from agent.ledger import Claim, Turn
+from agent.offers import NoOffer, OfferCustomer, OfferDecision, choose_offer
+from agent.resources import KnownCustomer, Resources, Snapshot
+from agent.stream import Finished, Offered, Predicted, Recommended, Said, StreamEvent, Understood
+from agent.understanding import Turn as Request
+from agent.understanding import matching_categories, understand
+from agent.viewer import Viewer
+from agent.writer import REPLACED, WRITTEN, write_sentences
+from finetune.scoring import Score, score_all
+from retrieval.candidates import CandidateContext, Purchase, purchases_of
+from retrieval.errors import UnknownCustomerError
+from retrieval.events import Event
+from retrieval.evidence import Evidence
+from retrieval.ingest import append_event
+from retrieval.progress import Progress, no_progress
+from retrieval.ranking import Filters, Recommendation, recommend
+from retrieval.shop import ChurnDefinition, Shop
+from retrieval.time_split import present
+
+_RECENT_ORDERS = 8
+_EVIDENCE_ORDERS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Talk:
+    """What a turn refers back to: who was spoken of, and what was shown."""
+
+    customer_id: str | None = None
+    items: tuple[Recommendation, ...] = ()
+
+
+class Agent:
+    """Patron for one viewer of one shop.
+
+    Open it with `Agent.open(directory)`. Agents of other viewers, made by `for_viewer`, share its
+    models and index. Safe to use from several threads.
+    """
+
+    def __init__(self, resources: Resources, viewer: Viewer) -> None:
+        self.viewer = viewer
+        self._resources = resources
+        self._talks: dict[str, _Talk] = {}
+
+    @classmethod
+    def open(
+        cls,
+        directory: str | Path,
+        *,
+        viewer: Viewer | None = None,
+        progress: Progress = no_progress,
+    ) -> Self:
+        """Open a shop for a viewer; for the desk where none is given.
+
+        Raises:
+            ShopError: there is no shop in the directory.
+        """
+        return cls(Resources(Shop.open(directory), progress), viewer or Viewer.desk())
+
+    def for_viewer(self, viewer: Viewer) -> "Agent":
+        """An agent of another viewer, on the same shop and models."""
+        return Agent(self._resources, viewer)
+
+    @property
+    def shop(self) -> Shop:
+        """The shop."""
+        return self._resources.shop
+
+    def warm_up(self) -> None:
+        """Load index, adapter and models now rather than with the first answer."""
+        self._resources.snapshot()
+        self._resources.predictor()
+        self._resources.embedder.embed(["ready"])
+        if self._resources.chat_model is not None:
+            self._resources.chat_model.write("Ready.")
+
+    def customers(self, contains: str = "", limit: int = 50) -> list[str]:
+        """Ids of customers with an order, best customers first.
+
+        Args:
+            contains: only ids that hold this text.
+            limit: how many at most.
+
+        Raises:
+            AccessError: the viewer is a shopper.
+        """
+        self.viewer.check_desk("The list of customers")
+        rows = self.shop.log.query(
+            "SELECT customer_id FROM events WHERE kind = 'purchase' "
+            "AND contains(customer_id, $part) GROUP BY customer_id "
+            "ORDER BY sum(amount) DESC, customer_id LIMIT $limit",
+            {"part": contains, "limit": limit},
+        )
+        return [row["customer_id"] for row in rows.to_pylist()]
+
+    def categories(self) -> tuple[str, ...]:
+        """The catalogue's categories, sorted."""
+        return self._resources.snapshot().catalogue.categories
+
+    def predict(self, customer_id: str, *, as_of: datetime | None = None) -> Prediction:
+        """Value tier, churn risk, expected spend, LTV and stage of one customer.
+
+        Args:
+            customer_id: whom.
+            as_of: only what happened before it is read; the log's end where None.
+
+        Raises:
+            AccessError: the viewer may not see it.
+            UnknownCustomerError: the customer has no order.
+            AdapterError: the shop has no adapter that fits.
+        """
+        self.viewer.check_may_see(customer_id)
+        self.viewer.check_desk("A prediction")
+        snapshot = self._resources.snapshot()
+        known = self._resources.customer(snapshot, customer_id, as_of)
+        return self._predict(snapshot, known)
+
+    def recommend(
+        self, customer_id: str, *, count: int = 5, filters: Filters | None = None
+    ) -> Recommendations:
+        """Items for a customer, each with its reason and evidence, and the offer that fits.
+
+        Raises:
+            AccessError: the viewer may not see the customer.
+            UnknownCustomerError: the customer has no order.
+        """
+        self.viewer.check_may_see(customer_id)
+        snapshot = self._resources.snapshot()
+        known = self._resources.customer(snapshot, customer_id)
+        return Recommendations(
+            customer_id=customer_id,
+            items=self._recommend(snapshot, known, count, filters or Filters()),
+            offer=self._offer(snapshot, known),
+            currency=self.shop.settings.currency,
+        )
+
+    def offer(self, customer_id: str) -> OfferDecision | NoOffer:
+        """The offer that the rules choose for a customer, or why there is none.
+
+        Raises:
+            AccessError: the viewer may not see the customer.
+            UnknownCustomerError: the customer has no order.
+        """
+        self.viewer.check_may_see(customer_id)
+        snapshot = self._resources.snapshot()
+        return self._offer(snapshot, self._resources.customer(snapshot, customer_id))
+
+    def accept_offer(
+        self, customer_id: str, offer_id: str, *, idempotency_key: str | None = None
+    ) -> Claim:
+        """Take an offer for a customer: the rules are asked again, then the ledger is written.
+
+        Args:
+            customer_id: who takes it.
+            offer_id: which; it must pass every rule now.
+            idempotency_key: names the request, so that repeating it has one effect.
+
+        Raises:
+            AccessError: the viewer may not act for the customer, or a rule forbids the offer.
+            LedgerError: a cap or budget forbids it, or the key was used for another request.
+        """
+        self.viewer.check_may_see(customer_id)
+        snapshot = self._resources.snapshot()
+        decision = self._offer(snapshot, self._resources.customer(snapshot, customer_id))
+        offer = snapshot.offers.get(offer_id)
+        lines = decision.considered.get(offer_id, ())
+        key = idempotency_key or uuid.uuid4().hex
+        if offer is None:
+            raise AccessError(
+                f"There is no offer '{offer_id}'.", hint=f"See {self.shop.offers_file}."
+            )
+        failed = [line.text for line in lines if not line.passed]
+        if failed and not self._resources.ledger.has_claim(key):
+            raise AccessError(
+                f"The offer '{offer_id}' is not for this customer: {failed[0]}",
+                hint="Ask for the offer that fits now.",
+            )
+        record = decision.record() if isinstance(decision, OfferDecision) else {}
+        return self._resources.ledger.claim(
+            offer,
+            customer_id,
+            idempotency_key=key,
+            as_of=present(self.shop),
+            decision={**record, "accepted_by": self.viewer.login},
+        )
+
+    def ask(
+        self, text: str, *, customer_id: str | None = None, conversation_id: str = "ask"
+    ) -> Answer:
+        """Answer one turn.
+
+        Args:
+            text: the question.
+            customer_id: about whom; the desk may name the customer in the text instead. A
+                shopper's is always their own.
+            conversation_id: turns of one conversation refer to one another.
+        """
+        for event in self.chat(text, customer_id=customer_id, conversation_id=conversation_id):
+            if isinstance(event, Finished):
+                return event.answer
+        raise AssertionError("chat ends with Finished")
+
+    def chat(
+        self, text: str, *, customer_id: str | None = None, conversation_id: str
+    ) -> Iterator[StreamEvent]:
+        """Answer one turn as a stream of typed events; the last is `Finished`.
+
+        Args:
+            text: the question; data, never an instruction about access or money.
+            customer_id: about whom.
+            conversation_id: turns of one conversation refer to one another.
+
+        Raises:
+            UnknownCustomerError: nobody is named, or nobody by that name.
+        """
+        request = understand(text, self.shop.settings.currency)
+        talk = self._talks.get(conversation_id, _Talk())
+        subject = self._subject(request, customer_id, talk)
+        if self._asks_about_others(request):
+            yield from self._refuse(text, subject, conversation_id)
+            return
+        yield Understood(intent=request.intent, customer_id=subject)
+        collected = _Collected()
+        said: list[Said] = []
+        for fact_or_event in self._act(request, subject, talk, collected):
+            if isinstance(fact_or_event, Fact):
+                collected.evidence.extend(fact_or_event.evidence)
+                for sentence in write_sentences(
+                    [fact_or_event], self._resources.chat_model, self._resources.ledger
+                ):
+                    said.append(sentence)
+                    collected.written += fact_or_event.written
+                    yield sentence
+            else:
+                yield fact_or_event
+        answer = self._answer(request.intent, subject, said, collected)
+        self._remember(conversation_id, text, answer, collected)
+        yield Finished(answer=answer)
+
+    def observe(self, event: Event) -> bool:
+        """Take a new event: it is in the log, the history and the next answer at once.
+
+        Returns:
+            Whether it was new; the same event again changes nothing.
+
+        Raises:
+            AccessError: the viewer is a shopper.
+            IngestError: a field of the event is wrong.
+        """
+        self.viewer.check_desk("Recording events")
+        return append_event(self.shop, event)
+
+    def feedback(self, customer_id: str, item_id: str, *, liked: bool) -> None:
+        """Remember whether a customer liked an item; disliked items are not shown again.
+
+        Raises:
+            AccessError: the viewer may not speak for the customer.
+        """
+        self.viewer.check_may_see(customer_id)
+        self._resources.ledger.add_feedback(customer_id, item_id, liked=liked, at=datetime.now(UTC))
+
+    def card(self, customer_id: str) -> CustomerCard:
+        """Who a customer is, at a glance; without the shop's scores for a shopper.
+
+        Raises:
+            AccessError: the viewer may not see the customer.
+            UnknownCustomerError: the customer has no order.
+        """
+        self.viewer.check_may_see(customer_id)
+        snapshot = self._resources.snapshot()
+        known = self._resources.customer(snapshot, customer_id)
+        past = known.past
+        desk = self.viewer.is_desk
+        return CustomerCard(
+            customer_id=customer_id,
+            as_of=past.as_of,
+            currency=self.shop.settings.currency,
+            first_order=past.first.date(),
+            last_order=past.last.date(),
+            orders=len(past.orders),
+            spend=past.spend,
+            recent_orders=tuple(
+                RecentOrder(
+                    order_id=order.order_id,
+                    day=order.timestamp.date(),
+                    amount=order.amount,
+                    item_count=order.item_count,
+                    titles=tuple(snapshot.catalogue.title(i) for i in order.top_items),
+                )
+                for order in reversed(past.orders[-_RECENT_ORDERS:])
+            ),
+            monthly_spend=_monthly_spend(known),
+            history=known.history.text if desk else "",
+            prediction=self._predict(snapshot, known) if desk else None,
+            similar_left=self._resources.similar_left(snapshot, known) if desk else None,
+        )
+
+    def turns(self, conversation_id: str, limit: int = 50) -> list[Turn]:
+        """What was said in a conversation of this login, oldest first."""
+        return self._resources.ledger.turns(conversation_id, limit, login=self.viewer.login)
+
+    def writing_counts(self) -> tuple[int, int]:
+        """Sentences the model has written in this shop, and how many of them were replaced."""
+        counts = self._resources.ledger.counts()
+        return counts.get(WRITTEN, 0), counts.get(REPLACED, 0)
+
+    def _subject(self, request: Request, customer_id: str | None, talk: _Talk) -> str | None:
+        """About whom the turn is; for a shopper always themselves."""
+        if not self.viewer.is_desk:
+            return self.viewer.customer_id
+        named = request.customer_ids[0] if request.customer_ids else None
+        return named or customer_id or talk.customer_id
+
+    def _asks_about_others(self, request: Request) -> bool:
+        if self.viewer.is_desk:
+            return False
+        others = [name for name in request.customer_ids if name != self.viewer.customer_id]
+        return bool(others) or request.intent is Intent.COMPARE
+
+    def _refuse(
+        self, text: str, subject: str | None, conversation_id: str
+    ) -> Iterator[StreamEvent]:
+        yield Understood(intent=Intent.REFUSED, customer_id=subject)
+        said = Said(
+            sentence="I can only speak with you about your own account, not about anybody else.",
+            replaced=False,
+        )
+        yield said
+        collected = _Collected()
+        answer = self._answer(Intent.REFUSED, subject, [said], collected)
+        self._remember(conversation_id, text, answer, collected)
+        yield Finished(answer=answer)
+
+    def _act(
+        self, request: Request, subject: str | None, talk: _Talk, collected: "_Collected"
+    ) -> Iterator[Fact | StreamEvent]:
+        """Do what is asked with the tools, giving facts to say and events to show."""
+        if request.intent in (Intent.THANKS, Intent.HELP):
+            yield (
+                facts.thanks()
+                if request.intent is Intent.THANKS
+                else facts.help_text(to_customer=not self.viewer.is_desk)
+            )
+            return
+        if subject is None:
+            raise UnknownCustomerError(
+                "Which customer do you mean?",
+                hint="Pick a customer, or name one in the question: who is customer 1?",
+            )
+        snapshot = self._resources.snapshot()
+        known = self._resources.customer(snapshot, subject)
+        match request.intent:
+            case Intent.WHO:
+                yield from self._say_who(snapshot, known, collected)
+            case Intent.CHURN | Intent.VALUE:
+                yield from self._say_prediction(request.intent, snapshot, known, collected)
+            case Intent.COMPARE:
+                yield from self._say_comparison(request, snapshot, known, collected)
+            case Intent.OFFER:
+                yield from self._say_offer(snapshot, known, collected)
+            case Intent.LIKE | Intent.DISLIKE:
+                yield from self._take_feedback(request, subject, talk)
+            case Intent.WHY_ITEM:
+                yield from self._say_why(request, snapshot, known, talk, collected)
+            case _:
+                yield from self._say_recommendations(request, snapshot, known, collected)
+
+    def _say_who(
+        self, snapshot: Snapshot, known: KnownCustomer, collected: "_Collected"
+    ) -> Iterator[Fact | StreamEvent]:
+        currency, shopper = self.shop.settings.currency, not self.viewer.is_desk
+        yield from facts.who_facts(known.past, currency, to_customer=shopper)
+        yield from facts.favourite_fact(known.past, snapshot.catalogue, to_customer=shopper)
+        if not shopper:
+            prediction = self._predict(snapshot, known)
+            yield from collected.predicted(prediction)
+            yield facts.stage_fact(prediction)
+
+    def _say_prediction(
+        self, intent: Intent, snapshot: Snapshot, known: KnownCustomer, collected: "_Collected"
+    ) -> Iterator[Fact | StreamEvent]:
+        if not self.viewer.is_desk:
+            yield from self._say_who(snapshot, known, collected)
+            return
+        prediction = self._predict(snapshot, known)
+        yield from collected.predicted(prediction)
+        if intent is Intent.CHURN:
+            yield from facts.churn_facts(
+                known.past,
+                prediction,
+                self._resources.predictor().manifest,
+                self._resources.similar_left(snapshot, known),
+            )
+        else:
+            value = self.shop.settings.value
+            yield from facts.value_facts(prediction, value.ltv_days, value.discount_rate)
+
+    def _say_comparison(
+        self,
+        request: Request,
+        snapshot: Snapshot,
+        known: KnownCustomer,
+        collected: "_Collected",
+    ) -> Iterator[Fact | StreamEvent]:
+        others = [name for name in request.customer_ids if name != known.past.customer_id]
+        if not others:
+            yield facts.set_phrase("Name the two customers to compare, such as: compare 1 and 2.")
+            return
+        first = self._predict(snapshot, known)
+        second = self._predict(snapshot, self._resources.customer(snapshot, others[0]))
+        yield from collected.predicted(first)
+        yield from facts.compare_facts(first, second)
+
+    def _say_offer(
+        self, snapshot: Snapshot, known: KnownCustomer, collected: "_Collected"
+    ) -> Iterator[Fact | StreamEvent]:
+        offer = self._offer(snapshot, known)
+        yield from collected.offered(offer)
+        yield from facts.offer_facts(
+            offer, self.shop.settings.currency, to_customer=not self.viewer.is_desk
+        )
+
+    def _say_recommendations(
+        self,
+        request: Request,
+        snapshot: Snapshot,
+        known: KnownCustomer,
+        collected: "_Collected",
+    ) -> Iterator[Fact | StreamEvent]:
+        filters, note = self._filters(request, snapshot)
+        items = self._recommend(snapshot, known, 5, filters)
+        if note:
+            yield note
+        yield from collected.recommended(items)
+        yield from facts.recommendation_facts(
+            items, to_customer=not self.viewer.is_desk, customer_id=known.past.customer_id
+        )
+        offer = self._offer(snapshot, known)
+        yield from collected.offered(offer)
+
+    def _say_why(
+        self,
+        request: Request,
+        snapshot: Snapshot,
+        known: KnownCustomer,
+        talk: _Talk,
+        collected: "_Collected",
+    ) -> Iterator[Fact | StreamEvent]:
+        items = talk.items or self._recommend(snapshot, known, 5, Filters())
+        if not items:
+            yield from facts.recommendation_facts(
+                items, to_customer=not self.viewer.is_desk, customer_id=known.past.customer_id
+            )
+            return
+        item = _meant(items, request.position)
+        yield from collected.recommended((item,))
+        yield facts.why_fact(item)
+
+    def _take_feedback(
+        self, request: Request, subject: str, talk: _Talk
+    ) -> Iterator[Fact | StreamEvent]:
+        if not talk.items:
+            yield facts.set_phrase("I have not shown an item yet; ask me for a recommendation.")
+            return
+        item = _meant(talk.items, request.position)
+        liked = request.intent is Intent.LIKE
+        self.feedback(subject, item.item_id, liked=liked)
+        yield facts.feedback_fact(item, liked=liked)
+
+    def _filters(self, request: Request, snapshot: Snapshot) -> tuple[Filters, Fact | None]:
+        """What the turn asks for as filters, and what has to be said about them."""
+        catalogue, wanted = snapshot.catalogue, request.wanted
+        categories = matching_categories(wanted, catalogue.categories)
+        words: tuple[str, ...] = ()
+        note = None
+        if wanted and not categories:
+            if any(
+                all(word in item.title.casefold() for word in wanted)
+                for item in catalogue.items.values()
+            ):
+                words = wanted
+            else:
+                categories = self._nearest_categories(snapshot, " ".join(wanted))
+                note = facts.nearest_categories_fact(wanted, sorted(categories))
+        return (
+            Filters(
+                categories=categories,
+                min_price=request.min_price,
+                max_price=request.max_price,
+                words=words,
+                exclude_words=request.excluded,
+                new_only=request.new_only,
+            ),
+            note,
+        )
+
+    def _nearest_categories(self, snapshot: Snapshot, wanted: str) -> frozenset[str]:
+        vector = self._resources.embedder.embed([wanted])[0]
+        texts = snapshot.generation.vectors.nearest_items(vector, 8)
+        found = [
+            snapshot.catalogue.items[item_id].category
+            for text in texts
+            for item_id in list(snapshot.items_by_text.get(text.id, ()))[:1]
+        ]
+        return frozenset(category for category in found[:3] if category)
+
+    def _predict(self, snapshot: Snapshot, known: KnownCustomer) -> Prediction:
+        predictor = self._resources.predictor()
+        settings = self.shop.settings
+        score = score_all(predictor, [known.past], [known.history], settings)[0]
+        return _prediction(
+            score,
+            known,
+            shop=self.shop,
+            tiers=predictor.manifest.tiers,
+            adapter_id=predictor.manifest.adapter_id,
+            orders=facts.order_records(
+                self._purchases(known), snapshot.catalogue, _EVIDENCE_ORDERS
+            ),
+        )
+
+    def _recommend(
+        self, snapshot: Snapshot, known: KnownCustomer, count: int, filters: Filters
+    ) -> tuple[Recommendation, ...]:
+        opinions = self._resources.ledger.feedback(known.past.customer_id)
+        context = CandidateContext(
+            purchases=self._purchases(known),
+            as_of=known.past.as_of,
+            catalogue=snapshot.catalogue,
+            sales=snapshot.generation.sales,
+            vectors=snapshot.generation.vectors,
+            items_by_text=snapshot.items_by_text,
+        )
+        return tuple(
+            recommend(
+                context,
+                count=count,
+                filters=filters,
+                currency=self.shop.settings.currency,
+                disliked=frozenset(item for item, liked in opinions.items() if not liked),
+            )
+        )
+
+    def _offer(self, snapshot: Snapshot, known: KnownCustomer) -> OfferDecision | NoOffer:
+        prediction = self._predict(snapshot, known)
+        categories: dict[str, set[str]] = {}
+        purchases = self._purchases(known)
+        for purchase in purchases:
+            item = snapshot.catalogue.items.get(purchase.item_id)
+            if item is not None and item.category:
+                categories.setdefault(item.category, set()).add(purchase.order_id)
+        customer = OfferCustomer(
+            customer_id=prediction.customer_id,
+            value_tier=prediction.value_tier,
+            churn_risk=prediction.churn_risk,
+            stage=prediction.stage.value,
+            expected_spend=prediction.expected_spend,
+            bought_categories={name: len(orders) for name, orders in categories.items()},
+            bought_items=frozenset(purchase.item_id for purchase in purchases),
+        )
+        view = self._resources.ledger.view(prediction.customer_id)
+        return choose_offer(snapshot.offers, customer, view, present(self.shop))
+
+    def _purchases(self, known: KnownCustomer) -> list[Purchase]:
+        return purchases_of(self.shop.log, known.past.customer_id, known.past.as_of)
+
+    def _answer(
+        self, intent: Intent, subject: str | None, said: list[Said], collected: "_Collected"
+    ) -> Answer:
+        return Answer(
+            text=" ".join(sentence.sentence for sentence in said),
+            intent=intent,
+            customer_id=subject,
+            items=collected.items,
+            offer=collected.offer,
+            prediction=collected.prediction,
+            evidence=tuple(dict.fromkeys(collected.evidence)),
+            replaced_sentences=sum(sentence.replaced for sentence in said),
+            written_sentences=collected.written,
+            currency=self.shop.settings.currency,
+        )
+
+    def _remember(
+        self, conversation_id: str, text: str, answer: Answer, collected: "_Collected"
+    ) -> None:
+        before = self._talks.get(conversation_id, _Talk())
+        self._talks[conversation_id] = _Talk(
+            customer_id=answer.customer_id,
+            items=collected.items if collected.items else before.items,
+        )
+        now = datetime.now(UTC)
+        for role, words in (("user", text), ("assistant", answer.text)):
+            self._resources.ledger.add_turn(
+                Turn(
+                    conversation_id=conversation_id,
+                    login=self.viewer.login,
+                    customer_id=answer.customer_id or "",
+                    role="user" if role == "user" else "assistant",
+                    text=words[:4_000],
+                    at=now,
+                )
+            )
+
+
+class _Collected:
+    """What an answer gathers on the way."""
+
+    def __init__(self) -> None:
+        self.items: tuple[Recommendation, ...] = ()
+        self.offer: OfferDecision | NoOffer | None = None
+        self.prediction: Prediction | None = None
+        self.evidence: list[Evidence] = []
+        self.written = 0
+
+    def predicted(self, prediction: Prediction) -> Iterator[StreamEvent]:
+        self.prediction = prediction
+        self.evidence.extend(facts.prediction_evidence(prediction))
+        yield Predicted(prediction=prediction)
+
+    def recommended(self, items: tuple[Recommendation, ...]) -> Iterator[StreamEvent]:
+        self.items = items
+        self.evidence.extend(record for item in items for record in item.evidence)
+        yield Recommended(items=items)
+
+    def offered(self, offer: OfferDecision | NoOffer) -> Iterator[StreamEvent]:
+        self.offer = offer
+        yield Offered(offer=offer)
+
+
+def _meant(items: tuple[Recommendation, ...], position: int | None) -> Recommendation:
+    index = position if position is not None else 0
+    return items[index] if -len(items) <= index < len(items) else items[-1]
+
+
+def _monthly_spend(known: KnownCustomer) -> tuple[tuple[date, int], ...]:
+    """Spend by calendar month from the first order to now, empty months included."""
+    spend: dict[tuple[int, int], int] = {}
+    for order in known.past.orders:
+        key = (order.timestamp.year, order.timestamp.month)
+        spend[key] = spend.get(key, 0) + order.amount
+    year, month = known.past.first.year, known.past.first.month
+    months = []
+    while (year, month) <= (known.past.as_of.year, known.past.as_of.month):
+        months.append((date(year, month, 1), spend.get((year, month), 0)))
+        year, month = (year + 1, 1) if month == 12 else (year, month + 1)
+    return tuple(months)
+
+
+def _prediction(
+    score: Score,
+    known: KnownCustomer,
+    *,
+    shop: Shop,
+    tiers: tuple[str, ...],
+    adapter_id: str,
+    orders: tuple[Evidence, ...],
+) -> Prediction:
+    horizon = shop.settings.churn.horizon_days
+    history = Evidence(
+        id=f"history:{score.customer_id}", text=known.history.text.replace("\n", " ")
+    )
+    return Prediction(
+        customer_id=score.customer_id,
+        as_of=known.past.as_of,
+        value_tier=tiers[score.tier],
+        tier_probabilities={
+            tier: round(p, 4) for tier, p in zip(tiers, score.tier_probabilities, strict=True)
+        },
+        churn_risk=round(score.churn_risk, 4),
+        churn_definition=churn_in_words(shop.settings.churn.definition, horizon),
+        horizon_days=horizon,
+        expected_spend=score.expected_spend,
+        ltv=score.ltv,
+        currency=shop.settings.currency,
+        stage=score.stage,
+        adapter_id=adapter_id,
+        evidence=(history, *orders),
+    )
+
+
+def churn_in_words(definition: ChurnDefinition, horizon_days: int) -> str:
+    """What churn means in this shop."""
+    if definition is ChurnDefinition.INACTIVE:
+        return f"no purchase in the next {horizon_days} days"
+    return f"spend under half of the usual in the next {horizon_days} days"

@@ -1,0 +1,126 @@
+"""Judge the current adapter on the test window, beside what people use today."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from finetune.adapter import current_adapter
+from finetune.base_model import find_base_model, token_counter
+from finetune.baselines import BaselineScores, LogisticRfm, past_spend_scores, recency_scores
+from finetune.errors import TrainingError
+from finetune.labels import Example, build_labels, tier_of
+from finetune.lora_predictor import LoraPredictor
+from finetune.metrics import churn_metrics, spearman, tier_f1
+from finetune.scoring import score_all
+from retrieval.catalogue import Catalogue
+from retrieval.history import render_history
+from retrieval.progress import Progress, no_progress
+from retrieval.shop import Shop
+from retrieval.time_split import split_by_time
+
+METRICS = ("churn_auc", "pr_auc", "brier", "ece", "tier_f1", "spearman")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Measures of each system on the same customers.
+
+    Attributes:
+        base_rate: share of test customers who churned; the PR-AUC of chance.
+        systems: measures by system; None where a system gives no such answer.
+    """
+
+    shop: str
+    adapter_id: str
+    churn_definition: str
+    horizon_days: int
+    train_cutoff: str
+    test_cutoff: str
+    customers: int
+    base_rate: float
+    systems: dict[str, dict[str, float | None]]
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape for scripts."""
+        return asdict(self)
+
+
+def evaluate(shop: Shop, *, progress: Progress = no_progress) -> Evaluation:
+    """Score every customer known at the test cut-off and compare with what they did.
+
+    The adapter and the tier thresholds come from its own training; the logistic RFM is fitted on
+    the same training window.
+
+    Raises:
+        AdapterError: the shop has no adapter that fits.
+        ShopError: the log is too short.
+        TrainingError: everybody or nobody churned in the test window.
+    """
+    files = find_base_model(shop.settings.models.base, progress)
+    predictor = LoraPredictor.load(current_adapter(shop), files, shop.settings)
+    thresholds = predictor.manifest.thresholds
+    split = split_by_time(shop)
+    progress("Building labels", 0, 2)
+    train = build_labels(shop.log, split.train_cutoff, shop.settings)
+    progress("Building labels", 1, 2)
+    test = build_labels(shop.log, split.test_cutoff, shop.settings)
+    progress("Building labels", 2, 2)
+    churned = sum(example.churned for example in test)
+    if not 0 < churned < len(test):
+        raise TrainingError(
+            f"The test window cannot be judged: {churned} of {len(test)} customers churned.",
+            hint="Choose another churn definition, horizon or test cut-off in shop.toml.",
+        )
+    pasts = [example.past for example in test]
+    horizon = shop.settings.churn.horizon_days
+    systems = {
+        "patron": _patron(shop, predictor, test, token_counter(files), progress),
+        "recency": recency_scores(pasts),
+        "past_spend": past_spend_scores(pasts, horizon, thresholds),
+        "logistic_rfm": LogisticRfm(horizon).fit(train, thresholds).scores(pasts),
+    }
+    return Evaluation(
+        shop=shop.settings.name,
+        adapter_id=predictor.manifest.adapter_id,
+        churn_definition=shop.settings.churn.definition.value,
+        horizon_days=horizon,
+        train_cutoff=split.train_cutoff.isoformat(),
+        test_cutoff=split.test_cutoff.isoformat(),
+        customers=len(test),
+        base_rate=churned / len(test),
+        systems={name: _measure(test, thresholds, scores) for name, scores in systems.items()},
+    )
+
+
+def _patron(
+    shop: Shop, predictor: LoraPredictor, test: list[Example], count: Any, progress: Progress
+) -> BaselineScores:
+    catalogue = Catalogue.read(shop.items_file)
+    pasts = [example.past for example in test]
+    histories = [
+        render_history(past, settings=shop.settings, catalogue=catalogue, count_tokens=count)
+        for past in pasts
+    ]
+    scores = score_all(predictor, pasts, histories, shop.settings, progress=progress)
+    return BaselineScores(
+        churn=np.array([score.churn_risk for score in scores]),
+        churn_is_probability=True,
+        tiers=[score.tier for score in scores],
+        spend=np.array([float(score.expected_spend) for score in scores]),
+    )
+
+
+def _measure(
+    test: list[Example], thresholds: tuple[float, ...], scores: BaselineScores
+) -> dict[str, float | None]:
+    measures: dict[str, float | None] = dict.fromkeys(METRICS)
+    if scores.churn is not None:
+        churned = [example.churned for example in test]
+        measures |= churn_metrics(churned, scores.churn, probabilities=scores.churn_is_probability)
+    if scores.tiers is not None:
+        true = [tier_of(example.spend, thresholds) for example in test]
+        measures["tier_f1"] = tier_f1(true, scores.tiers)
+    if scores.spend is not None:
+        measures["spearman"] = spearman([float(example.spend) for example in test], scores.spend)
+    return measures

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+
+from agent.viewer import Viewer
+from tests.ui.fake_agent import HOSTILE_TITLE, FakeAgent, make_shop
+from ui import page_cards as cards
+from ui.page_text import escape, plain_text
+from ui.spend_chart import spend_chart
+
+DESK = Viewer.desk()
+SHOPPER = Viewer.shopper("1229", "anna")
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> FakeAgent:
+    return FakeAgent(make_shop(tmp_path / "shop"))
+
+
+def test_escaped_text_holds_no_markup_templates_or_hidden_characters() -> None:
+    escaped = escape(HOSTILE_TITLE + "\x00`")
+    assert not any(mark in escaped for mark in ("<", ">", '"', "{", "$", "`", "\u202e", "\x00"))
+    assert plain_text("a\nb") == "a\nb"
+
+
+def test_the_desk_sees_scores_and_a_shopper_does_not(agent: FakeAgent) -> None:
+    card = agent.card("1229")
+    assert "34%" in cards.headline_html(card, DESK)
+    assert "6 of 10" in cards.headline_html(card, DESK)
+    assert "34%" not in cards.headline_html(card, SHOPPER)
+    assert "History as the model reads it" not in cards.details_html(card, SHOPPER)
+
+
+def test_offers_show_cost_and_rules_to_the_desk_alone(agent: FakeAgent) -> None:
+    offer, none = agent.offer("1229"), agent.offer("40")
+    assert "4 rules checked" in cards.offer_html(offer, "USD", DESK)
+    for internal in ("$0.85", "&#36;0.85", "at stake", "rules"):
+        assert internal not in cards.offer_html(offer, "USD", SHOPPER)
+    assert "at stake" in cards.offer_html(none, "USD", DESK)
+    assert "at stake" not in cards.offer_html(none, "USD", SHOPPER)
+
+
+def test_an_offer_is_valid_through_its_last_day(agent: FakeAgent) -> None:
+    assert "2018-01-31" in cards.offer_html(agent.offer("1229"), "USD", SHOPPER)
+
+
+def test_items_of_hostile_titles_stay_text(agent: FakeAgent) -> None:
+    shown = cards.recommendation_html(agent.recommend("1229").items[2], "USD", DESK)
+    assert "<img" not in shown
+    assert "&lt;img" in shown
+
+
+def test_the_chart_has_one_bar_a_month(agent: FakeAgent) -> None:
+    chart = spend_chart(agent.card("1229").monthly_spend, "USD")
+    assert chart.count("<rect") == 12
+    assert "May 2017: &#36;0.00" in chart
+    assert spend_chart((), "USD") == ""
+
+
+@pytest.mark.parametrize(("written", "said"), [(0, "plain facts"), (240, "19 of 240")])
+def test_replaced_sentences_are_owned_up_to(written: int, said: str) -> None:
+    assert said in cards.writing_html(written, 19 if written else 0)

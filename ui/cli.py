@@ -1,0 +1,407 @@
+"""The command line: `patron --help`."""
+
+import json
+import sys
+import uuid
+import warnings
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from prompts.errors import PatronError
+from retrieval.errors import IngestError
+from retrieval.money import to_minor
+
+app = typer.Typer(
+    name="patron",
+    help="A conversational recommender that keeps customers.\n\n"
+    "A shop is one directory. Make one with init, read its logs with ingest, build its index, "
+    "fine-tune its predictor, then ask. Or see it all at once: patron demo.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+ShopOption = Annotated[
+    Path, typer.Option("--shop", help="The shop's directory.", show_default=True)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+CustomerArgument = Annotated[str, typer.Argument(help="The customer's id, as in the log.")]
+HERE = Path("shop")
+
+
+def main() -> None:
+    """Run a command; errors that a person can mend end in one sentence and exit code 2."""
+    # Deprecations inside libraries are for us, not for whoever runs the command.
+    warnings.simplefilter("ignore", FutureWarning)
+    try:
+        app()
+    except PatronError as error:
+        if "--json" in sys.argv:
+            document = {"code": error.code, "message": error.message, "hint": error.hint}
+            print(json.dumps({"error": document}), file=sys.stderr)
+        else:
+            from ui.terminal import show_error
+
+            show_error(error)
+        raise SystemExit(2) from None
+
+
+@app.command()
+def init(
+    shop: ShopOption = HERE,
+    name: Annotated[str, typer.Option(help="What people call the shop.")] = "Shop",
+    currency: Annotated[str, typer.Option(help="ISO 4217 code of all amounts.")] = "USD",
+    timezone: Annotated[str, typer.Option(help="IANA zone of local times and dates.")] = "UTC",
+    churn: Annotated[
+        str,
+        typer.Option(
+            help="What leaving means: inactive (no purchase in the horizon) or decline "
+            "(spend under half of the customer's own usual)."
+        ),
+    ] = "inactive",
+    horizon_days: Annotated[int, typer.Option(help="Days over which churn is judged.")] = 90,
+) -> None:
+    """Make a new, empty shop directory with a shop.toml."""
+    from pydantic import ValidationError
+
+    from retrieval.errors import ShopError
+    from retrieval.shop import Shop, ShopSettings
+
+    values = {
+        "name": name,
+        "currency": currency,
+        "timezone": timezone,
+        "churn": {"definition": churn, "horizon_days": horizon_days},
+    }
+    try:
+        settings = ShopSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][-1]).replace("_", "-").replace("definition", "churn")
+        raise ShopError(f"--{option}: {first['msg']}.", hint="See patron init --help.") from error
+    Shop.create(shop, settings)
+    typer.echo(f"Made {shop}. Next: patron ingest FILE --shop {shop}")
+
+
+@app.command()
+def ingest(
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="CSV, Parquet or JSONL files, also gzip.", metavar="FILE..."),
+    ],
+    shop: ShopOption = HERE,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            help="target=source, such as customer_id=CustomerID; may be repeated. Targets: "
+            "customer_id, timestamp, order_id, item_id, quantity, amount, unit_price, kind, "
+            "title, category. Others are guessed from common names.",
+        ),
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="Zone of times without one; the shop's by default.")
+    ] = None,
+    currency: Annotated[
+        str | None, typer.Option(help="Currency of the amounts; it must be the shop's.")
+    ] = None,
+    max_bad: Annotated[
+        float | None,
+        typer.Option(
+            help="Largest share of bad rows (0 to 1) to go on with; shop.toml's "
+            "limits.max_bad_share by default.",
+            min=0.0,
+            max=1.0,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read logs into the shop: check every row, quarantine the bad, append the good."""
+    from retrieval.ingest import ingest_files
+    from retrieval.shop import Shop
+    from ui.terminal import progress_bars, show_ingest
+
+    opened = Shop.open(shop)
+    if currency is not None and currency != opened.settings.currency:
+        raise IngestError(
+            f"--currency {currency}: this shop keeps {opened.settings.currency}.",
+            hint=f"Convert the amounts, or change currency in {shop / 'shop.toml'} before the "
+            "first ingest.",
+        )
+    with progress_bars() as progress:
+        report = ingest_files(
+            opened,
+            files,
+            column_map=_column_map(columns or []),
+            timezone=timezone,
+            max_bad_share=max_bad,
+            progress=progress,
+        )
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        show_ingest(report)
+        typer.echo(f"Next: patron index --shop {shop}")
+
+
+@app.command()
+def index(shop: ShopOption = HERE) -> None:
+    """Bring the index (histories, past outcomes, items, sales) up to date with the log."""
+    from finetune.base_model import find_base_model, token_counter
+    from retrieval.embedder import open_embedder
+    from retrieval.index import build_index
+    from retrieval.shop import Shop
+    from ui.terminal import progress_bars
+
+    opened = Shop.open(shop)
+    models = opened.settings.models
+    with progress_bars() as progress:
+        report = build_index(
+            opened,
+            open_embedder(models.embedder),
+            token_counter(find_base_model(models.base, progress)),
+            progress=progress,
+        )
+    if not report.rebuilt:
+        typer.echo(f"The index is up to date ({report.generation}).")
+        return
+    counts = report.manifest
+    typer.echo(
+        f"Generation {report.generation}: {counts.histories:,} histories, {counts.outcomes:,} past "
+        f"outcomes, {counts.item_texts:,} item texts; {report.embedded:,} texts newly embedded."
+    )
+
+
+@app.command("finetune")
+def finetune_command(
+    shop: ShopOption = HERE,
+    epochs: Annotated[int, typer.Option(help="Passes over the customers.", min=1)] = 4,
+    batch_size: Annotated[int, typer.Option(help="Customers a step.", min=1)] = 16,
+    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.", min=1e-6)] = 1e-3,
+    rank: Annotated[int, typer.Option(help="LoRA rank.", min=1, max=256)] = 16,
+    layers: Annotated[int, typer.Option(help="Uppermost layers to adapt.", min=1)] = 10,
+    seed: Annotated[int, typer.Option(help="Of shuffling, split and first weights.")] = 7,
+) -> None:
+    """Train the shop's adapter on its log; interrupted, the same command continues."""
+    from finetune.adapter import LoraSettings
+    from finetune.finetune import finetune
+    from finetune.training import TrainingSettings
+    from retrieval.shop import Shop
+    from ui.terminal import progress_bars
+
+    opened = Shop.open(shop)
+    with progress_bars() as progress:
+        manifest = finetune(
+            opened,
+            lora=LoraSettings(rank=rank, layers=layers),
+            settings=TrainingSettings(
+                epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
+            ),
+            progress=progress,
+        )
+    folder = opened.adapters / manifest.adapter_id
+    typer.echo(
+        f"Adapter {manifest.adapter_id}: validation churn AUC {manifest.metrics['churn_auc']:.3f}, "
+        f"Brier {manifest.metrics['brier']:.3f}, tier F1 {manifest.metrics['tier_f1']:.3f}, "
+        f"spend Spearman {manifest.metrics['spearman']:.3f}."
+    )
+    typer.echo(f"Loss curve: {folder / 'loss.png'}; model card: {folder / 'model_card.md'}")
+    typer.echo(f"Next: patron evaluate --shop {shop}")
+
+
+@app.command("evaluate")
+def evaluate_command(shop: ShopOption = HERE, as_json: JsonOption = False) -> None:
+    """Judge the current adapter on the test window beside recency, past spend and logistic RFM."""
+    from finetune.evaluation import evaluate
+    from retrieval.shop import Shop
+    from ui.terminal import progress_bars, show_evaluation
+
+    with progress_bars() as progress:
+        evaluation = evaluate(Shop.open(shop), progress=progress)
+    if as_json:
+        _print_json(evaluation.to_json())
+    else:
+        show_evaluation(evaluation)
+
+
+@app.command()
+def predict(
+    customer: CustomerArgument,
+    shop: ShopOption = HERE,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(help="Read only what happened before; the log's end by default."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Value tier, churn risk, expected spend, lifetime value and stage of one customer."""
+    from ui.terminal import show_prediction
+
+    agent = _agent(shop)
+    moment = None if as_of is None else as_of.replace(tzinfo=agent.shop.zone)
+    prediction = agent.predict(customer, as_of=moment)
+    if as_json:
+        _print_json(prediction.to_json())
+    else:
+        show_prediction(prediction)
+
+
+@app.command()
+def recommend(
+    customer: CustomerArgument,
+    shop: ShopOption = HERE,
+    count: Annotated[int, typer.Option(help="How many items.", min=1, max=100)] = 5,
+    category: Annotated[
+        list[str] | None, typer.Option(help="Only this category; may be repeated.")
+    ] = None,
+    max_price: Annotated[str | None, typer.Option(help="Highest price, such as 4.99.")] = None,
+    min_price: Annotated[str | None, typer.Option(help="Lowest price.")] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave out items whose title or category holds this word."),
+    ] = None,
+    new: Annotated[bool, typer.Option("--new", help="Only items never bought before.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Items for one customer, each with its reason and evidence, and the offer that fits."""
+    from agent.filters import checked_filters
+    from ui.terminal import show_recommendations
+
+    agent = _agent(shop)
+    currency = agent.shop.settings.currency
+    filters = checked_filters(
+        agent.categories(),
+        categories=category or [],
+        min_price=_minor("--min-price", min_price, currency),
+        max_price=_minor("--max-price", max_price, currency),
+        exclude_words=exclude or [],
+        new_only=new,
+    )
+    recommendations = agent.recommend(customer, count=count, filters=filters)
+    if as_json:
+        _print_json(recommendations.to_json())
+    else:
+        show_recommendations(recommendations)
+
+
+@app.command()
+def ask(
+    text: Annotated[str, typer.Argument(help='Such as "Is customer 1 leaving, and why?"')],
+    shop: ShopOption = HERE,
+    customer: Annotated[str | None, typer.Option(help="About whom.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask one question about a customer."""
+    from ui.terminal import show_answer
+
+    answer = _agent(shop).ask(text, customer_id=customer, conversation_id=f"ask-{uuid.uuid4().hex}")
+    if as_json:
+        _print_json(answer.to_json())
+    else:
+        show_answer(answer)
+
+
+@app.command()
+def chat(
+    shop: ShopOption = HERE,
+    customer: Annotated[str | None, typer.Option(help="About whom to begin.")] = None,
+) -> None:
+    """Talk in the terminal; an empty line or Ctrl-D ends it."""
+    from ui.terminal_chat import talk
+
+    talk(_agent(shop), customer)
+
+
+@app.command()
+def serve(
+    shop: ShopOption = HERE,
+    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to bind.", min=1, max=65535)] = 7860,
+) -> None:
+    """Open the shop's page; logins are in its logins.toml."""
+    from ui.serving import serve_shop
+
+    serve_shop(shop, host, port)
+
+
+@app.command()
+def demo(
+    shop: ShopOption = Path("demo-shop"),
+    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to bind.", min=1, max=65535)] = 7860,
+    build_only: Annotated[
+        bool, typer.Option("--build-only", help="Build the shop and stop, without the page.")
+    ] = False,
+) -> None:
+    """Build the demonstration shop from The Complete Journey and open its page."""
+    from ui.demo import build_demo, print_demo_logins
+    from ui.serving import serve_shop
+    from ui.terminal import progress_bars
+
+    with progress_bars() as progress:
+        build_demo(shop, progress)
+    if build_only:
+        typer.echo(f"Built {shop}. Open it with: patron serve --shop {shop}")
+        return
+    print_demo_logins(shop)
+    serve_shop(shop, host, port)
+
+
+@app.command()
+def doctor(shop: ShopOption = HERE) -> None:
+    """Say what is installed, which models are found, what is wrong and how to mend it."""
+    from ui.doctor import examine, show_findings
+
+    findings = examine(shop)
+    show_findings(findings)
+    if any(not finding.well for finding in findings):
+        raise SystemExit(1)
+
+
+def _agent(shop: Path) -> Any:
+    from agent.agent import Agent
+    from ui.terminal import progress_bars
+
+    with progress_bars() as progress:
+        return Agent.open(shop, progress=progress)
+
+
+def _column_map(pairs: list[str]) -> Mapping[str, str]:
+    mapping = {}
+    for pair in pairs:
+        target, equals, source = pair.partition("=")
+        if not equals or not target or not source:
+            raise IngestError(
+                f"--map {pair}: this is not target=source.",
+                hint="Write it such as --map customer_id=CustomerID.",
+            )
+        mapping[target.strip()] = source.strip()
+    return mapping
+
+
+def _minor(option: str, amount: str | None, currency: str) -> int | None:
+    from decimal import Decimal, InvalidOperation
+
+    from agent.filters import FilterError
+
+    if amount is None:
+        return None
+    try:
+        value = Decimal(amount.lstrip("$£€¥"))
+    except InvalidOperation as error:
+        raise FilterError(f"{option} {amount}: this is no amount.", hint="Such as 4.99.") from error
+    if not value.is_finite() or value < 0:
+        raise FilterError(f"{option} {amount}: this is no price.", hint="Such as 4.99.")
+    return to_minor(value, currency)
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    print(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""The page's cards as HTML: pure functions from values. Whatever comes from data is escaped."""
+
+from collections.abc import Iterable
+from datetime import date, timedelta
+
+from agent.answers import CustomerCard, Prediction, RecentOrder
+from agent.ledger import Claim
+from agent.offers import NoOffer, Offer, OfferDecision
+from agent.viewer import Viewer
+from retrieval.evidence import Evidence
+from retrieval.money import format_money
+from retrieval.ranking import Recommendation
+from ui.page_text import escape
+from ui.spend_chart import spend_chart
+
+# From here on a churn risk is shown as raised, and as high.
+_RAISED_RISK, _HIGH_RISK = 0.25, 0.5
+_MOST_TITLES = 3
+_LONGEST_TITLE = 80
+
+
+def header_html(shop_name: str, viewer: Viewer) -> str:
+    """Brand, shop, who is logged in, and the way out."""
+    role = "Staff" if viewer.is_desk else "Customer"
+    return f"""
+<header class="top">
+<p class="brand"><span class="mark" aria-hidden="true">P</span>Patron</p>
+<p class="shop">{escape(shop_name)}</p>
+<p class="who"><span class="role">{role}</span> {escape(viewer.login)}</p>
+<form method="post" action="/logout"><button type="submit">Log out</button></form>
+</header>"""
+
+
+def headline_html(card: CustomerCard, viewer: Viewer) -> str:
+    """Who the customer is: for the desk with the shop's scores, else a greeting."""
+    if not viewer.is_desk:
+        return f"""
+<section class="card greeting" aria-label="Welcome">
+<h1>Good to see you</h1>
+<p>You are logged in as {escape(viewer.login)}. Ask about your orders, get recommendations, or see
+whether there is an offer for you.</p>
+</section>"""
+    scores = "" if card.prediction is None else _scores(card.prediction)
+    stage = "" if card.prediction is None else _chip(card.prediction.stage.value)
+    return f"""
+<section class="card" aria-label="Customer">
+<div class="title-row"><h1>Customer {escape(card.customer_id)}</h1>{stage}</div>
+<p class="quiet">As of {_day(card.as_of.date())}</p>
+{scores}
+{_similar(card.similar_left)}
+</section>"""
+
+
+def details_html(card: CustomerCard, viewer: Viewer) -> str:
+    """Orders and spend, and for the desk the history as the model reads it."""
+    whose = "Orders" if viewer.is_desk else "Your orders"
+    orders = "".join(_order_row(order, card.currency) for order in card.recent_orders)
+    return f"""
+<section class="card" aria-label="{whose}">
+<h2>{whose}</h2>
+<dl class="facts">
+<div><dt>Customer since</dt><dd>{_day(card.first_order)}</dd></div>
+<div><dt>Last order</dt><dd>{_day(card.last_order)}</dd></div>
+<div><dt>Orders</dt><dd>{card.orders:,}</dd></div>
+<div><dt>Total spend</dt><dd>{_money(card.spend, card.currency)}</dd></div>
+</dl>
+<h3>Spend by month</h3>
+{spend_chart(card.monthly_spend, card.currency)}
+<h3>Recent orders</h3>
+<table><thead><tr><th scope="col">Date</th><th scope="col">Items</th>
+<th scope="col" class="number">Amount</th></tr></thead><tbody>{orders}</tbody></table>
+{_history(card.history) if viewer.is_desk else ""}
+</section>"""
+
+
+def recommendation_html(item: Recommendation, currency: str, viewer: Viewer) -> str:
+    """One recommended item, with its reason and the records behind it."""
+    price = "" if item.price is None else f'<p class="price">{_money(item.price, currency)}</p>'
+    category = f'<p class="quiet">{escape(item.category)}</p>' if item.category else ""
+    sources = (
+        "".join(_chip(source.value) for source in item.sources[:_MOST_TITLES])
+        if viewer.is_desk
+        else ""
+    )
+    return f"""
+<article class="item" aria-label="{escape(item.title)}">
+<div class="title-row"><h3>{escape(item.title)}</h3>{price}</div>
+{category}
+<p>{escape(item.reason)}</p>
+<div class="chips">{sources}</div>
+{_evidence(item.evidence)}
+</article>"""
+
+
+def offer_html(offer: OfferDecision | NoOffer, currency: str, viewer: Viewer) -> str:
+    """The chosen offer; cost, reason and rules are for the desk alone."""
+    if isinstance(offer, NoOffer):
+        reason = offer.reason if viewer.is_desk else "Please look in again soon."
+        return f"""
+<section class="card offer" aria-label="Offer">
+<h2>Offer</h2><p><strong>No offer right now.</strong></p><p class="quiet">{escape(reason)}</p>
+</section>"""
+    return f"""
+<section class="card offer" aria-label="Offer">
+<h2>{"Offer" if viewer.is_desk else "An offer for you"}</h2>
+{_offer_terms(offer.offer)}
+{_offer_grounds(offer, currency) if viewer.is_desk else ""}
+</section>"""
+
+
+def claim_html(claim: Claim, offer: Offer, currency: str, viewer: Viewer) -> str:
+    """The receipt of an accepted offer."""
+    cost = (
+        f'<p class="quiet">{_money(claim.cost, currency)} booked to the offer\'s budget '
+        f"for customer {escape(claim.customer_id)}.</p>"
+        if viewer.is_desk
+        else ""
+    )
+    return f"""
+<section class="card offer accepted" aria-label="Offer" role="status">
+<h2>Offer accepted</h2>
+{_offer_terms(offer)}
+<p class="quiet">Claim {escape(claim.claim_id[:8])}, {claim.claimed_at:%Y-%m-%d %H:%M} UTC.</p>
+{cost}
+</section>"""
+
+
+def items_heading_html(customer_id: str | None, count: int, viewer: Viewer) -> str:
+    """The heading above the recommended items."""
+    if not viewer.is_desk:
+        heading = "Picked for you"
+    elif customer_id is None:
+        heading = "Recommendations"
+    else:
+        heading = f"Recommendations for {escape(customer_id)}"
+    empty = "" if count else '<p class="quiet">Nothing fits right now.</p>'
+    return f'<div class="section-head"><h2>{heading}</h2>{empty}</div>'
+
+
+def writing_html(written: int, replaced: int) -> str:
+    """How often the model's sentences had to be replaced by the plain facts."""
+    if not written:
+        return '<p class="footnote">Answers so far were plain facts; no model has written any.</p>'
+    return (
+        f'<p class="footnote">{replaced:,} of {written:,} sentences written by the model '
+        f"({replaced / written:.0%}) failed the check against the records and were replaced by "
+        "plain facts.</p>"
+    )
+
+
+def notice_html(text: str) -> str:
+    """A problem, said calmly; nothing where there is none."""
+    return f'<p class="notice" role="alert">{escape(text)}</p>' if text else ""
+
+
+def _scores(prediction: Prediction) -> str:
+    risk = prediction.churn_risk
+    level, word = _risk_level(risk)
+    tiers = "".join(
+        _tier_row(tier, share, chosen=tier == prediction.value_tier)
+        for tier, share in reversed(prediction.tier_probabilities.items())
+    )
+    days = prediction.horizon_days
+    return f"""
+<div class="score">
+<div class="score-line"><h2>Churn risk</h2><p><span class="word {level}">{word}</span>
+<span class="big">{risk:.0%}</span></p></div>
+<div class="meter" role="meter" aria-label="Churn risk" aria-valuemin="0" aria-valuemax="100"
+ aria-valuenow="{risk * 100:.0f}">
+<span class="{level}" style="width:{risk * 100:.1f}%"></span></div>
+<p class="quiet">{escape(_sentence(prediction.churn_definition))}</p>
+</div>
+<div class="score">
+<div class="score-line"><h2>Value tier</h2>
+<p class="big">{escape(prediction.value_tier)}</p></div>
+<ul class="tiers">{tiers}</ul>
+</div>
+<dl class="facts">
+<div><dt>Expected spend, {days} days</dt>
+<dd>{_money(prediction.expected_spend, prediction.currency)}</dd></div>
+<div><dt>Lifetime value</dt><dd>{_money(prediction.ltv, prediction.currency)}</dd></div>
+</dl>"""
+
+
+def _risk_level(risk: float) -> tuple[str, str]:
+    if risk >= _HIGH_RISK:
+        return "high", "High"
+    return ("raised", "Raised") if risk >= _RAISED_RISK else ("low", "Low")
+
+
+def _tier_row(tier: str, share: float, *, chosen: bool) -> str:
+    mark = ' class="chosen"' if chosen else ""
+    return (
+        f'<li{mark}><span>{escape(tier)}</span><span class="bar" aria-hidden="true">'
+        f'<span style="width:{share * 100:.1f}%"></span></span><span>{share:.0%}</span></li>'
+    )
+
+
+def _similar(similar_left: tuple[int, int] | None) -> str:
+    if similar_left is None:
+        return ""
+    left, of = similar_left
+    return f'<p class="similar"><strong>{left} of {of}</strong> similar customers left.</p>'
+
+
+def _order_row(order: RecentOrder, currency: str) -> str:
+    titles = ", ".join(_short(title) for title in order.titles[:_MOST_TITLES])
+    more = order.item_count - min(len(order.titles), _MOST_TITLES)
+    rest = f" and {more} more" if more > 0 else ""
+    return (
+        f'<tr><td class="date">{_day(order.day)}</td>'
+        f'<td>{escape(titles)}{rest}<span class="quiet">Order {escape(order.order_id)}</span></td>'
+        f'<td class="number">{_money(order.amount, currency)}</td></tr>'
+    )
+
+
+def _history(history: str) -> str:
+    return (
+        "<details><summary>History as the model reads it</summary>"
+        f"<pre>{escape(history)}</pre></details>"
+    )
+
+
+def _evidence(evidence: Iterable[Evidence]) -> str:
+    lines = "".join(f"<li>{escape(record.text)}</li>" for record in evidence)
+    return f"<details><summary>Evidence</summary><ul>{lines}</ul></details>" if lines else ""
+
+
+def _offer_terms(offer: Offer) -> str:
+    description = f"<p>{escape(offer.description)}</p>" if offer.description else ""
+    last_day = offer.expires - timedelta(days=1)
+    return (
+        f'<p class="offer-title">{escape(offer.title)}</p>{description}'
+        f'<p class="quiet">Valid through {_day(last_day)}</p>'
+    )
+
+
+def _offer_grounds(offer: OfferDecision, currency: str) -> str:
+    rules = "".join(
+        f'<li class="{"passed" if line.passed else "failed"}">'
+        f'<span class="sr">{"Passed: " if line.passed else "Failed: "}</span>'
+        f"{escape(_sentence(line.text))}</li>"
+        for line in offer.rules
+    )
+    return f"""
+<dl class="facts"><div><dt>Cost to the shop</dt><dd>{_money(offer.cost, currency)}</dd></div></dl>
+<p>{escape(offer.reason)}</p>
+<details><summary>{len(offer.rules)} rules checked</summary>
+<ul class="rules">{rules}</ul></details>"""
+
+
+def _chip(text: str) -> str:
+    return f'<span class="chip">{escape(text)}</span>'
+
+
+def _money(minor: int, currency: str) -> str:
+    return escape(format_money(minor, currency))
+
+
+def _day(day: date) -> str:
+    return f"{day:%Y-%m-%d}"
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 1]}…"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

@@ -1,0 +1,171 @@
+"""The terminal: progress bars, tables and answers, for people."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from agent.answers import Answer, Prediction, Recommendations
+from agent.facts import percent
+from agent.offers import NoOffer, OfferDecision
+from finetune.evaluation import METRICS, Evaluation
+from prompts.errors import PatronError
+from retrieval.ingest import IngestReport
+from retrieval.money import format_money
+from retrieval.progress import Progress
+from retrieval.ranking import Recommendation
+
+OUT = Console()
+ERR = Console(stderr=True)
+
+_METRIC_NAMES = {
+    "churn_auc": "churn AUC",
+    "pr_auc": "PR-AUC",
+    "brier": "Brier",
+    "ece": "ECE",
+    "tier_f1": "tier F1",
+    "spearman": "Spearman",
+}
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Bars on standard error, one a step; what is in brackets may change within a step."""
+    with Bars(
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=ERR,
+    ) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(step: str, done: int, total: int) -> None:
+            key = step.split(" (")[0]
+            if key not in tasks:
+                tasks[key] = bars.add_task(step, total=total)
+            # A single step that has begun has no share to show: the bar pulses.
+            begun = done == 0 and total == 1
+            bars.update(
+                tasks[key], description=step, completed=done, total=None if begun else total
+            )
+
+        yield report
+
+
+def show_error(error: PatronError) -> None:
+    """One sentence and how to mend it, on standard error."""
+    ERR.print(Text(error.message, style="bold red"))
+    ERR.print(Text(error.hint))
+
+
+def show_ingest(report: IngestReport) -> None:
+    """What was read and what became of it."""
+    table = Table("file", "read", "accepted", "quarantined", "duplicates")
+    for file in report.files:
+        table.add_row(
+            file.file.name,
+            *(f"{n:,}" for n in (file.read, file.accepted, file.quarantined, file.duplicates)),
+        )
+    OUT.print(table)
+    for file in report.files:
+        columns = ", ".join(f"{target} = {source}" for target, source in file.mapping.items())
+        guessed = f" (guessed: {', '.join(file.guessed)})" if file.guessed else ""
+        OUT.print(Text(f"{file.file.name}: {columns}{guessed}"))
+        for note in file.notes:
+            OUT.print(Text(f"  {note}"))
+        if file.quarantine_file is not None:
+            OUT.print(
+                Text(
+                    f"  Rejected rows with reasons: {file.quarantine_file}\n"
+                    "  Correct them there and ingest that file."
+                )
+            )
+
+
+def show_evaluation(evaluation: Evaluation) -> None:
+    """Systems beside one another."""
+    OUT.print(
+        Text(
+            f"{evaluation.shop}: {evaluation.customers:,} customers at "
+            f"{evaluation.test_cutoff[:10]}, {evaluation.horizon_days} days, churn = "
+            f"{evaluation.churn_definition}, {evaluation.base_rate:.1%} churned"
+        )
+    )
+    table = Table("system", *(_METRIC_NAMES[name] for name in METRICS))
+    for system, measures in evaluation.systems.items():
+        values = [measures[name] for name in METRICS]
+        table.add_row(system, *("-" if value is None else f"{value:.3f}" for value in values))
+    OUT.print(table)
+    OUT.print(Text("Brier and ECE: lower is better; the others: higher.", style="dim"))
+
+
+def show_prediction(prediction: Prediction) -> None:
+    """A prediction as an analyst reads it."""
+    tiers = ", ".join(f"{tier} {percent(p)}" for tier, p in prediction.tier_probabilities.items())
+    table = Table(title=f"Customer {prediction.customer_id}", show_header=False)
+    rows = {
+        "value tier": f"{prediction.value_tier} ({tiers})",
+        "churn risk": f"{percent(prediction.churn_risk)} ({prediction.churn_definition})",
+        "expected spend": f"{format_money(prediction.expected_spend, prediction.currency)} "
+        f"over {prediction.horizon_days} days",
+        "lifetime value": format_money(prediction.ltv, prediction.currency),
+        "lifecycle stage": prediction.stage.value,
+        "as of": f"{prediction.as_of:%Y-%m-%d %H:%M %Z}",
+        "adapter": prediction.adapter_id,
+    }
+    for name, value in rows.items():
+        table.add_row(name, Text(value))
+    for record in prediction.evidence:
+        table.add_row(record.id, Text(record.text, style="dim"))
+    OUT.print(table)
+
+
+def show_items(items: tuple[Recommendation, ...], currency: str) -> None:
+    """Recommended items, each with its reason."""
+    for number, item in enumerate(items, 1):
+        price = "" if item.price is None else f", {format_money(item.price, currency)}"
+        OUT.print(Text(f"{number}. {item.title} ({item.category}{price})", style="bold"))
+        OUT.print(Text(f"   {item.reason}"))
+
+
+def show_offer(offer: OfferDecision | NoOffer, currency: str) -> None:
+    """The offer, what it costs and why."""
+    if isinstance(offer, NoOffer):
+        OUT.print(Text(f"No offer: {offer.reason}"))
+        return
+    OUT.print(
+        Text(
+            f"Offer: {offer.offer.title} ({offer.offer.offer_id}), valid before "
+            f"{offer.offer.expires}, cost {format_money(offer.cost, currency)}",
+            style="bold",
+        )
+    )
+    OUT.print(Text(f"   {offer.reason}"))
+
+
+def show_recommendations(recommendations: Recommendations) -> None:
+    """Items, then the offer."""
+    OUT.print(Text(f"For customer {recommendations.customer_id}"))
+    show_items(recommendations.items, recommendations.currency)
+    show_offer(recommendations.offer, recommendations.currency)
+
+
+def show_answer(answer: Answer) -> None:
+    """Sentences, then items and offer."""
+    OUT.print(Text(answer.text))
+    show_items(answer.items, answer.currency)
+    if answer.offer is not None:
+        show_offer(answer.offer, answer.currency)
