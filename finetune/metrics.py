@@ -20,6 +20,8 @@ def churn_metrics(
         ValueError: everybody or nobody churned, so that no ranking can be judged.
     """
     truth = np.asarray(churned, dtype=int)
+    if not 0 < truth.sum() < len(truth):
+        raise ValueError(f"{truth.sum()} of {len(truth)} customers churned")
     metrics = {
         "churn_auc": float(roc_auc_score(truth, scores)),
         "pr_auc": float(average_precision_score(truth, scores)),

@@ -54,7 +54,7 @@ class Catalogue:
             return cls([])
         try:
             table = pq.read_table(file).select(ITEM_SCHEMA.names).cast(ITEM_SCHEMA)
-        except (pa.ArrowException, KeyError) as error:
+        except (pa.ArrowException, KeyError, OSError) as error:
             raise ShopError(
                 f"{file} is not a catalogue: {error}.",
                 hint="It needs the columns item_id, title, category and price (minor units).",

@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake.exceptions import DeltaError
 
 from retrieval.errors import StorageError
 from retrieval.events import AMOUNT, CUSTOMER_ID, EVENT_ID, EVENT_SCHEMA, KIND, TIMESTAMP, Kind
@@ -73,7 +74,7 @@ class EventLog:
             Whether anything was merged.
         """
         table = self._open()
-        if table is None or len(table.file_uris()) <= _COMPACT_ABOVE_FILES:
+        if table is None or len(self.file_names()) <= _COMPACT_ABOVE_FILES:
             return False
         with _storage_errors(self.path):
             table.optimize.compact(writer_properties=_WRITER)
@@ -96,7 +97,7 @@ class EventLog:
         """
         source = self._dataset()
         if customer_ids is not None:
-            source = source.filter(ds.field(CUSTOMER_ID).isin(list(customer_ids)))
+            source = source.filter(ds.field(CUSTOMER_ID).isin(pa.array(customer_ids, pa.string())))
         with duckdb.connect() as connection:
             connection.execute(f"SET TimeZone = '{self._timezone}'")
             connection.register("events", source)
@@ -137,6 +138,11 @@ class EventLog:
         ).to_pylist()[0]
         return None if row["first"] is None else (row["first"], row["last"])
 
+    def file_names(self) -> list[str]:
+        """The data files that hold the events now, without those merged away."""
+        table = self._open()
+        return [] if table is None else [Path(uri).name for uri in table.file_uris()]
+
     def totals(self) -> dict[str, int]:
         """Number of events and customers, and spend in minor units."""
         row: dict[str, int] = self.query(
@@ -166,7 +172,7 @@ def _storage_errors(path: Path) -> Iterator[None]:
     """Turn what the disk says into one clear sentence."""
     try:
         yield
-    except OSError as error:
+    except (OSError, DeltaError) as error:  # a full disk reaches us as the latter
         raise StorageError(
             f"Cannot write to {path}: {error}.",
             hint="Free some space or make the shop directory writable, then run it again.",

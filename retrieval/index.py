@@ -7,7 +7,8 @@ when whole, and only then does the pointer move; a reader sees the old generatio
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from prompts.library import load_prompt
 from retrieval.catalogue import Catalogue
 from retrieval.embedder import Embedder
 from retrieval.embedding_cache import EmbeddingCache, text_id
-from retrieval.errors import IndexMissingError
+from retrieval.errors import IndexMissingError, StorageError
 from retrieval.history import render_history, usual_spend
 from retrieval.orders import CustomerPast, read_pasts
 from retrieval.outcomes import has_churned, spend_between
@@ -98,8 +99,9 @@ def build_index(
 
     Raises:
         ShopError: the log is empty.
+        StorageError: the disk refuses; the current generation stays.
     """
-    with shop.lock("index"):
+    with shop.lock("index"), _storage_errors(shop.index):
         as_of = present(shop)
         log_version = shop.log.version()
         inputs = inputs_hash(shop)
@@ -145,6 +147,18 @@ def build_index(
         return IndexReport(
             generation=generation, manifest=manifest, rebuilt=True, embedded=embedded
         )
+
+
+@contextmanager
+def _storage_errors(folder: Path) -> Iterator[None]:
+    """Turn what the disk says into one clear sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"Cannot write the index {folder}: {error}.",
+            hint="Free some space or make the directory writable, then run it again.",
+        ) from error
 
 
 def current_generation(shop: Shop) -> str | None:
@@ -262,6 +276,13 @@ def _write_vectors(
     store = VectorStore(building / "chroma", embedder)
     embedded = 0
     try:
+        known = {name: store.metadata(name) for name in entries}
+        if _lost_customers(known, entries):
+            # Chroma's files keep what is deleted; of one who was erased nothing may stay.
+            store.close()
+            shutil.rmtree(building / "chroma")
+            store = VectorStore(building / "chroma", embedder)
+            known = {name: {} for name in entries}
         for name, wanted in entries.items():
             counts = [0, 0]
 
@@ -271,7 +292,7 @@ def _write_vectors(
                 counts[:] = [done, total]
                 progress(f"Embedding {name}", done, total)
 
-            stored = store.metadata(name)
+            stored = known[name]
             changed = [entry for entry in wanted if stored.get(entry.id) != _fingerprinted(entry)]
             vectors = cache.embed([entry.text for entry in changed], on_batch)
             embedded += counts[1]
@@ -288,6 +309,16 @@ def _write_vectors(
     finally:
         store.close()
     return embedded
+
+
+def _lost_customers(
+    known: Mapping[CollectionName, Mapping[str, object]],
+    entries: Mapping[CollectionName, Sequence[_Entry]],
+) -> bool:
+    return any(
+        known[name].keys() - {entry.id for entry in entries[name]}
+        for name in (CollectionName.HISTORIES, CollectionName.OUTCOMES)
+    )
 
 
 def _fingerprinted(entry: _Entry) -> dict[str, str | int | float | bool]:

@@ -1,6 +1,7 @@
 """What sells and what is bought together: built with each index generation, then only read."""
 
 import io
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -146,6 +147,7 @@ def build_sales(log: EventLog, as_of: datetime) -> Sales:
 def _together(pairs: pa.Table, item_ids: list[str]) -> Any:
     # Imported here: only building needs it.
     from implicit.nearest_neighbours import CosineRecommender
+    from implicit.utils import ParameterWarning
 
     if pairs.num_rows == 0:
         return sparse.csr_matrix((len(item_ids), len(item_ids)), dtype=np.float64)
@@ -156,5 +158,8 @@ def _together(pairs: pa.Table, item_ids: list[str]) -> Any:
         (np.ones(len(item)), (order, item)), shape=(int(order.max()) + 1, len(item_ids))
     )
     model = CosineRecommender(K=_TOGETHER_NEIGHBOURS + 1, num_threads=0)
-    model.fit(matrix.tocsr(), show_progress=False)
+    with warnings.catch_warnings():
+        # It warns of the form in which it hands its own matrix on.
+        warnings.simplefilter("ignore", ParameterWarning)
+        model.fit(matrix.tocsr(), show_progress=False)
     return model.similarity.tocsr()

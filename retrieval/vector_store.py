@@ -5,6 +5,7 @@ then on only read; readers open a new client for a new generation, so nothing st
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +17,7 @@ from chromadb.config import Settings
 from chromadb.errors import ChromaError
 
 from retrieval.embedder import Embedder, Vectors
-from retrieval.errors import IndexMissingError
+from retrieval.errors import IndexMissingError, StorageError
 
 _BATCH = 2_000  # Chroma refuses more than 5,461
 
@@ -59,10 +60,12 @@ class VectorStore:
 
     def __init__(self, folder: Path, embedder: Embedder) -> None:
         self._embedder = embedder
-        self._client: Any = chromadb.PersistentClient(
-            str(folder), settings=Settings(anonymized_telemetry=False)
-        )
-        self._collections = {name: self._open(name) for name in CollectionName}
+        self._folder = folder
+        with _storage_errors(folder):
+            self._client: Any = chromadb.PersistentClient(
+                str(folder), settings=Settings(anonymized_telemetry=False)
+            )
+            self._collections = {name: self._open(name) for name in CollectionName}
 
     def _open(self, name: CollectionName) -> Any:
         collection = self._client.get_or_create_collection(
@@ -96,18 +99,20 @@ class VectorStore:
         collection = self._collections[name]
         for start in range(0, len(ids), _BATCH):
             end = min(start + _BATCH, len(ids))
-            collection.upsert(
-                ids=list(ids[start:end]),
-                embeddings=vectors[start:end],
-                documents=list(texts[start:end]),
-                metadatas=[dict(metadata) for metadata in metadatas[start:end]],
-            )
+            with _storage_errors(self._folder):
+                collection.upsert(
+                    ids=list(ids[start:end]),
+                    embeddings=vectors[start:end],
+                    documents=list(texts[start:end]),
+                    metadatas=[dict(metadata) for metadata in metadatas[start:end]],
+                )
             yield end
 
     def delete(self, name: CollectionName, ids: Sequence[str]) -> None:
         """Remove entries."""
         for start in range(0, len(ids), _BATCH):
-            self._collections[name].delete(ids=list(ids[start : start + _BATCH]))
+            with _storage_errors(self._folder):
+                self._collections[name].delete(ids=list(ids[start : start + _BATCH]))
 
     def get(self, name: CollectionName, ids: Sequence[str]) -> dict[str, StoredText]:
         """Entries by id; those that are not there are left out."""
@@ -182,3 +187,15 @@ class VectorStore:
     def close(self) -> None:
         """Release the files."""
         self._client.close()
+
+
+@contextmanager
+def _storage_errors(folder: Path) -> Iterator[None]:
+    """Turn Chroma's refusals into one clear sentence."""
+    try:
+        yield
+    except ChromaError as error:
+        raise StorageError(
+            f"Cannot use the index {folder}: {error}.",
+            hint="Free some space or make the directory writable, then run it again.",
+        ) from error

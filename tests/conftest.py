@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -12,6 +13,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from retrieval.shop import Shop
 from tests.tiny_model import build_tiny_model
 from tests.tiny_shop import build_trained_shop, copy_shop
+
+# Threads that wait for one another cost more than a tiny model's whole pass.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -21,12 +21,10 @@ from agent.offers import (
     write_offers,
 )
 from finetune.adapter import LoraSettings
-from finetune.base_model import find_base_model, token_counter
 from finetune.finetune import finetune
+from finetune.indexing import index_shop
 from finetune.training import TrainingSettings
 from retrieval.catalogue import Catalogue, Item
-from retrieval.embedder import open_embedder
-from retrieval.index import build_index
 from retrieval.ingest import ingest_file
 from retrieval.shop import Shop, ShopSettings
 
@@ -131,12 +129,6 @@ def build_shop(directory: Path, model: Path) -> Shop:
     ingest_file(shop, source)
     source.unlink()
     return shop
-
-
-def index_shop(shop: Shop) -> None:
-    """Build the index with the shop's own embedder and model."""
-    files = find_base_model(shop.settings.models.base)
-    build_index(shop, open_embedder(shop.settings.models.embedder), token_counter(files))
 
 
 def build_trained_shop(directory: Path, model: Path) -> Path:

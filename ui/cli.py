@@ -151,21 +151,12 @@ def ingest(
 @app.command()
 def index(shop: ShopOption = HERE) -> None:
     """Bring the index (histories, past outcomes, items, sales) up to date with the log."""
-    from finetune.base_model import find_base_model, token_counter
-    from retrieval.embedder import open_embedder
-    from retrieval.index import build_index
+    from finetune.indexing import index_shop
     from retrieval.shop import Shop
     from ui.terminal import progress_bars
 
-    opened = Shop.open(shop)
-    models = opened.settings.models
     with progress_bars() as progress:
-        report = build_index(
-            opened,
-            open_embedder(models.embedder),
-            token_counter(find_base_model(models.base, progress)),
-            progress=progress,
-        )
+        report = index_shop(Shop.open(shop), progress=progress)
     if not report.rebuilt:
         typer.echo(f"The index is up to date ({report.generation}).")
         return

@@ -7,11 +7,10 @@ from rich.text import Text
 
 from agent.offers import OfferBook, write_offers
 from finetune.adapter import current_adapter, install_adapter, read_manifest, shipped_adapters
-from finetune.base_model import find_base_model, token_counter
+from finetune.base_model import find_base_model
 from finetune.errors import AdapterError
+from finetune.indexing import index_shop
 from retrieval.catalogue import Catalogue
-from retrieval.embedder import open_embedder
-from retrieval.index import build_index
 from retrieval.ingest import ingest_file
 from retrieval.progress import Progress
 from retrieval.shop import SETTINGS_FILE, Shop, ShopSettings
@@ -20,7 +19,7 @@ from ui.logins import DEMO_LOGINS, logins_file, write_demo_logins
 from ui.terminal import OUT
 
 NAME = "The Complete Journey"
-_SETTINGS = ShopSettings.model_validate(
+DEMO_SETTINGS = ShopSettings.model_validate(
     {
         "name": NAME,
         "currency": complete_journey.CURRENCY,
@@ -44,7 +43,7 @@ def build_demo(directory: Path, progress: Progress) -> Shop:
     if (directory / SETTINGS_FILE).exists():
         shop = Shop.open(directory)
     else:
-        shop = Shop.create(directory, _SETTINGS)
+        shop = Shop.create(directory, DEMO_SETTINGS)
     if shop.log.version() < 0:
         _read_receipts(shop, progress)
     if not shop.offers_file.exists():
@@ -54,14 +53,8 @@ def build_demo(directory: Path, progress: Progress) -> Shop:
         progress("Deriving offers from campaigns", 1, 1)
     if not logins_file(shop.directory).exists():
         write_demo_logins(shop.directory)
-    files = find_base_model(shop.settings.models.base, progress)
-    build_index(
-        shop,
-        open_embedder(shop.settings.models.embedder),
-        token_counter(files),
-        progress=progress,
-    )
-    _install_shipped_adapter(shop, files.sha256)
+    index_shop(shop, progress=progress)
+    _install_shipped_adapter(shop, find_base_model(shop.settings.models.base).sha256)
     return shop
 
 

@@ -1,0 +1,224 @@
+import hashlib
+import re
+import shutil
+import struct
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from finetune.adapter import WEIGHTS_FILE, current_adapter, read_manifest
+from finetune.errors import TrainingError
+from finetune.finetune import _share, finetune
+from retrieval.errors import ShopError
+from retrieval.events import Event
+from retrieval.ingest import append_event
+from retrieval.money import format_money
+from retrieval.shop import SETTINGS_FILE, Shop
+from tests.finetune.hand_made import event_table
+from tests.finetune.killing import exit_code_of, finetune_and_die, finetune_and_die_at
+from tests.tiny_shop import CUSTOMERS, LORA, TRAINING, build_shop, settings
+
+_FILES = {"adapter.safetensors", "loss.png", "manifest.json", "model_card.md"}
+
+
+@pytest.fixture(scope="module")
+def _untrained(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    return build_shop(tmp_path_factory.mktemp("untrained") / "shop", tiny_model).directory
+
+
+@pytest.fixture
+def untrained(_untrained: Path, tmp_path: Path) -> Shop:
+    """The tiny shop before anything was learnt."""
+    return Shop.open(shutil.copytree(_untrained, tmp_path / "untrained"))
+
+
+def _content(shop: Shop) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(shop.adapters)): file.read_bytes()
+        for file in shop.adapters.rglob("*")
+        if file.is_file()
+    }
+
+
+def test_an_adapter_comes_with_all_that_explains_it(shop: Shop) -> None:
+    folder = current_adapter(shop)
+    assert {file.name for file in folder.iterdir()} == _FILES
+    assert [file.name for file in shop.adapters.iterdir() if file.name.startswith(".")] == []
+    manifest = read_manifest(folder)
+    weights = hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
+    assert manifest.adapter_id == folder.name == f"patron-{weights[:10]}"
+    assert manifest.train_customers + manifest.validation_customers == CUSTOMERS
+    assert manifest.validation_customers == sum(
+        _share(f"c{number:02d}", TRAINING.seed) < 0.2 for number in range(CUSTOMERS)
+    )
+    assert (manifest.churn_definition, manifest.horizon_days) == ("inactive", 60)
+    assert manifest.train_cutoff == "2024-07-01T00:00:00+00:00"
+    assert list(manifest.thresholds) == sorted(manifest.thresholds)
+    assert 0 < manifest.base_rate < 1
+    assert manifest.at_risk_above == pytest.approx(min(0.9, 1.5 * manifest.base_rate))
+    assert manifest.training["epochs"] == TRAINING.epochs
+    assert len(manifest.training["validation_losses"]) == TRAINING.epochs
+    assert set(manifest.metrics) == {
+        *("churn_auc", "pr_auc", "brier", "ece", "tier_f1", "spearman"),
+    }
+
+
+def test_the_loss_curve_is_a_picture(shop: Shop) -> None:
+    content = (current_adapter(shop) / "loss.png").read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    assert struct.unpack(">II", content[16:24]) == (960, 540)
+    assert content[-8:-4] == b"IEND"
+    # An empty frame of that size takes a third of this.
+    assert len(content) > 15_000
+
+
+def test_the_model_card_says_it_in_plain_words(shop: Shop) -> None:
+    manifest = read_manifest(current_adapter(shop))
+    card = " ".join((current_adapter(shop) / "model_card.md").read_text().split())
+    middle, high = (format_money(round(cut), "USD") for cut in manifest.thresholds)
+    assert re.fullmatch(r"\$[\d,]+\.\d\d", middle)
+    assert f"low: under {middle}; middle: from {middle}; high: from {high}." in card
+    assert "**Leaving** means no purchase at all within 60 days." in card
+    assert f'{manifest.train_customers} customers of the shop "Tiny shop"' in card
+    assert f"on {manifest.validation_customers} other customers" in card
+    assert "up to 2024-07-01" in card
+    assert f"| churn AUC | {manifest.metrics['churn_auc']:.3f} |" in card
+    assert manifest.adapter_id in card
+
+
+def test_the_same_log_and_settings_give_the_same_adapter(untrained: Shop) -> None:
+    first = finetune(untrained, lora=LORA, settings=TRAINING)
+    content = _content(untrained)
+    assert finetune(untrained, lora=LORA, settings=TRAINING) == first
+    assert _content(untrained) == content
+    other = finetune(untrained, lora=LORA, settings=replace(TRAINING, seed=8))
+    assert other.adapter_id != first.adapter_id
+    assert current_adapter(untrained).name == other.adapter_id
+
+
+@pytest.fixture(scope="module")
+def whole_run(_untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What an uninterrupted run leaves."""
+    shop = Shop.open(shutil.copytree(_untrained, tmp_path_factory.mktemp("whole") / "shop"))
+    finetune(shop, lora=LORA, settings=TRAINING)
+    return _content(shop)
+
+
+@pytest.mark.parametrize(
+    ("function", "number"),
+    [
+        ("write_atomically", 1),  # before the adapter is written
+        ("plot_losses", 1),  # while it is being finished
+        ("make_current", 1),  # between the adapter and the pointer to it
+    ],
+)
+def test_a_finish_killed_at_any_step_ends_in_the_same_adapter(
+    untrained: Shop, whole_run: dict[str, bytes], function: str, number: int
+) -> None:
+    assert exit_code_of(finetune_and_die, untrained.directory, function, number) == -9
+    finetune(untrained, lora=LORA, settings=TRAINING)
+    assert _content(untrained) == whole_run
+
+
+def test_a_training_killed_midway_ends_in_the_same_adapter(
+    untrained: Shop, whole_run: dict[str, bytes]
+) -> None:
+    assert exit_code_of(finetune_and_die_at, untrained.directory, "Training", 4) == -9
+    assert not (untrained.adapters / "current").exists()
+    finetune(untrained, lora=LORA, settings=TRAINING)
+    assert _content(untrained) == whole_run
+
+
+def _buy(shop: Shop, customer_id: str, moment: datetime, amount: int = 2000) -> None:
+    append_event(
+        shop,
+        Event(
+            customer_id=customer_id,
+            timestamp=moment,
+            order_id=f"extra-{customer_id}-{moment:%m%d}",
+            item_id="cake",
+            amount=amount,
+        ),
+    )
+
+
+def test_nothing_after_the_training_horizon_changes_the_adapter(
+    untrained: Shop, whole_run: dict[str, bytes]
+) -> None:
+    end = datetime(2024, 7, 1, tzinfo=UTC) + timedelta(days=60)
+    for number in range(0, CUSTOMERS, 7):
+        _buy(untrained, f"c{number:02d}", end + timedelta(days=number % 3))
+    _buy(untrained, "newcomer", end)
+    finetune(untrained, lora=LORA, settings=TRAINING)
+    assert _content(untrained) == whole_run
+
+
+def test_validation_customers_are_not_trained_on(untrained: Shop) -> None:
+    """Another past of a validation customer leaves the weights as they are; of others, not."""
+    one = replace(TRAINING, epochs=1)
+    # With all layers adapted the trunk is the embeddings, which no neighbour in a batch can
+    # change by a rounding error.
+    lora = replace(LORA, layers=4)
+    before = finetune(untrained, lora=lora, settings=one)
+    shares = {name: _share(name, one.seed) for name in (f"c{n:02d}" for n in range(CUSTOMERS))}
+    validation = min(shares, key=lambda name: shares[name])
+    training = max(shares, key=lambda name: shares[name])
+    _buy(untrained, validation, datetime(2024, 6, 30, tzinfo=UTC), 90_000)
+    after = finetune(untrained, lora=lora, settings=one)
+    assert after.adapter_id == before.adapter_id
+    assert after.training["validation_losses"] != before.training["validation_losses"]
+    _buy(untrained, training, datetime(2024, 6, 30, tzinfo=UTC), 90_000)
+    assert finetune(untrained, lora=lora, settings=one).adapter_id != before.adapter_id
+
+
+def _shop_of(directory: Path, tiny_model: Path, rows: list[tuple[str, float, int, str]]) -> Shop:
+    shop = Shop.create(directory, settings(tiny_model))
+    shop.log.append(event_table(rows), source="by hand")
+    return shop
+
+
+def test_too_few_customers_are_counted(tmp_path: Path, tiny_model: Path) -> None:
+    rows = [
+        (f"c{number}", when, 1000, "purchase")
+        for number in range(10)
+        for when in ((10, 100, 190, 300) if number % 2 else (10, 100, 300))
+    ]
+    shop = _shop_of(tmp_path / "few", tiny_model, rows)
+    with pytest.raises(TrainingError) as caught:
+        finetune(shop, lora=LORA, settings=TRAINING)
+    training = [f"c{n}" for n in range(10) if _share(f"c{n}", TRAINING.seed) >= 0.2]
+    churned = sum(int(name[1:]) % 2 == 0 for name in training)
+    assert f"{len(training)} training customers, {churned} of whom churned" in str(caught.value)
+    assert "at least 40 customers" in caught.value.hint
+    assert not shop.adapters.exists()
+
+
+@pytest.mark.parametrize(("holdout_day", "share"), [(100, "all"), (190, "none")])
+def test_a_window_in_which_all_do_the_same_teaches_nothing(
+    tmp_path: Path, tiny_model: Path, holdout_day: int, share: str
+) -> None:
+    rows = [
+        (f"c{number}", when, 1000 + number, "purchase")
+        for number in range(80)
+        for when in (10 + number % 5, holdout_day + number % 5, 300)
+    ]
+    shop = _shop_of(tmp_path / "same", tiny_model, rows)
+    with pytest.raises(TrainingError) as caught:
+        finetune(shop, lora=LORA, settings=TRAINING)
+    customers = sum(_share(f"c{number}", TRAINING.seed) >= 0.2 for number in range(80))
+    churned = customers if share == "all" else 0
+    assert f"{customers} training customers, {churned} of whom churned" in str(caught.value)
+    assert str(shop.directory / SETTINGS_FILE) in caught.value.hint
+
+
+def test_an_empty_shop_says_to_ingest_first(tmp_path: Path, tiny_model: Path) -> None:
+    shop = Shop.create(tmp_path / "empty", settings(tiny_model))
+    with pytest.raises(ShopError, match="no purchases yet"):
+        finetune(shop, lora=LORA, settings=TRAINING)
+
+
+def test_one_training_at_a_time(untrained: Shop) -> None:
+    with untrained.lock("finetune"), pytest.raises(ShopError, match="Another process"):
+        finetune(Shop.open(untrained.directory), lora=LORA, settings=TRAINING)

@@ -1,0 +1,232 @@
+"""The commands as a person types them, run in this process."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from retrieval.shop import Shop
+from tests.tiny_shop import events
+from ui.cli import main
+
+COMMANDS = (
+    "init", "ingest", "index", "finetune", "evaluate", "predict", "recommend", "ask", "chat",
+    "serve", "demo", "doctor",
+)  # fmt: skip
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> "Run":
+    return Run(monkeypatch, capsys)
+
+
+class Run:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: object) -> tuple[int, str, str]:
+        """Exit code, standard output and standard error."""
+        self.monkeypatch.setattr(sys, "argv", ["patron", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = self.capsys.readouterr()
+        code = ended.value.code
+        return (code if isinstance(code, int) else 0), captured.out, captured.err
+
+
+def write_csv(file: Path, rows: list[dict[str, object]]) -> Path:
+    with file.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return file
+
+
+def test_help_names_every_command(run: Run) -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    for command in COMMANDS:
+        assert command in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_a_shop_and_explains_itself(run: Run, command: str) -> None:
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert "--shop" in out
+
+
+def test_init_makes_a_shop_once(run: Run, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    code, out, _ = run("init", "--shop", shop, "--currency", "GBP", "--horizon-days", 91)
+    assert code == 0
+    assert "patron ingest" in out
+    assert Shop.open(shop).settings.currency == "GBP"
+    code, _, err = run("init", "--shop", shop)
+    assert code == 2
+    assert "is a shop already" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--currency", "XYZ"), ("--timezone", "Mars/North"), ("--churn", "gone")],
+)
+def test_init_names_the_wrong_option(run: Run, tmp_path: Path, option: str, value: str) -> None:
+    code, _, err = run("init", "--shop", tmp_path / "shop", option, value)
+    assert code == 2
+    assert option in err
+    assert not (tmp_path / "shop").exists()
+
+
+def test_ingest_counts_every_row(run: Run, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    run("init", "--shop", shop)
+    rows = events()[:200]
+    bad = {**rows[0], "amount": "abc"}
+    file = write_csv(tmp_path / "orders.csv", [*rows, bad])
+    code, out, _ = run("ingest", file, "--shop", shop, "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert (report["read"], report["accepted"], report["quarantined"], report["duplicates"]) == (
+        201, 200, 1, 0,
+    )  # fmt: skip
+    _, out, _ = run("ingest", file, "--shop", shop, "--json")
+    again = json.loads(out)
+    assert (again["accepted"], again["duplicates"]) == (0, 200)
+
+
+def test_ingest_errors_are_json_on_standard_error(run: Run, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    run("init", "--shop", shop)
+    code, out, err = run("ingest", tmp_path / "absent.csv", "--shop", shop, "--json")
+    error = json.loads(err)["error"]
+    assert code == 2
+    assert out == ""
+    assert set(error) == {"code", "message", "hint"}
+    assert "absent.csv" in error["message"]
+
+
+def test_ingest_refuses_another_currency(run: Run, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    run("init", "--shop", shop, "--currency", "GBP")
+    file = write_csv(tmp_path / "orders.csv", events()[:5])
+    code, _, err = run("ingest", file, "--shop", shop, "--currency", "USD")
+    assert code == 2
+    assert "keeps GBP" in err
+    assert Shop.open(shop).log.version() == -1
+
+
+def test_a_map_that_is_no_map(run: Run, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    run("init", "--shop", shop)
+    code, _, err = run("ingest", tmp_path / "x.csv", "--shop", shop, "--map", "customer_id")
+    assert code == 2
+    assert "target=source" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("predict", "c04"), ("recommend", "c04"), ("ask", "who is customer c04?"), ("evaluate",)],
+)
+def test_no_shop_is_one_clear_sentence(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    code, _, err = run(*arguments, "--shop", tmp_path / "none", "--json")
+    error = json.loads(err)["error"]
+    assert code == 2
+    assert error["code"] == "shop_error"
+    assert "patron init" in error["hint"]
+
+
+@pytest.mark.parametrize("arguments", [("index",), ("finetune",), ("evaluate",)])
+def test_an_empty_shop_says_what_to_do(run: Run, tmp_path: Path, arguments: tuple[str]) -> None:
+    run("init", "--shop", tmp_path / "shop")
+    code, _, err = run(*arguments, "--shop", tmp_path / "shop")
+    assert code == 2
+    assert "patron" in err
+
+
+def test_predict(run: Run, shop: Shop) -> None:
+    code, out, _ = run("predict", "c04", "--shop", shop.directory, "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["customer_id"] == "c04"
+    assert document["evidence"]
+    code, out, _ = run("predict", "c04", "--shop", shop.directory)
+    assert "churn risk" in out
+    code, _, err = run("predict", "nobody", "--shop", shop.directory, "--json")
+    assert (code, json.loads(err)["error"]["code"]) == (2, "unknown_customer")
+
+
+def test_recommend(run: Run, shop: Shop) -> None:
+    code, out, _ = run(
+        "recommend", "c04", "--shop", shop.directory, "--json", "--max-price", "4", "--category",
+        "hot drinks",
+    )  # fmt: skip
+    document = json.loads(out)
+    assert code == 0
+    assert [item["item_id"] for item in document["items"]] == ["tea"]
+    assert set(document["items"][0]) == {
+        "item_id", "title", "category", "price", "score", "sources", "reason", "evidence",
+    }  # fmt: skip
+    code, _, err = run("recommend", "c04", "--shop", shop.directory, "--category", "Hot drink")
+    assert code == 2
+    assert "Nearest: Hot drinks" in err
+    code, _, err = run("recommend", "c04", "--shop", shop.directory, "--max-price", "cheap")
+    assert code == 2
+    assert "--max-price cheap" in err
+
+
+def test_ask(run: Run, shop: Shop) -> None:
+    code, out, _ = run("ask", "Is customer c04 leaving?", "--shop", shop.directory, "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert set(document) >= {
+        "text", "intent", "items", "offer", "prediction", "evidence", "replaced_sentences",
+    }  # fmt: skip
+    assert document["intent"] == "churn"
+    code, out, _ = run("ask", "recommend something", "--customer", "c04", "--shop", shop.directory)
+    assert "I suggest for customer c04" in " ".join(out.split())
+
+
+def test_evaluate(run: Run, shop: Shop) -> None:
+    code, out, _ = run("evaluate", "--shop", shop.directory, "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert set(document["systems"]) == {"patron", "recency", "past_spend", "logistic_rfm"}
+    assert set(document["systems"]["patron"]) == {
+        "churn_auc", "pr_auc", "brier", "ece", "tier_f1", "spearman",
+    }  # fmt: skip
+
+
+def test_chat_in_the_terminal(run: Run, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = iter(["who is customer c04?", "who is customer zz9?", "recommend something", ""])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
+    code, out, err = run("chat", "--shop", shop.directory)
+    assert code == 0
+    assert "Customer c04 has bought" in " ".join(out.split())
+    assert "no customer 'zz9'" in err
+
+
+def test_doctor_names_what_is_missing(run: Run, shop: Shop, tmp_path: Path) -> None:
+    code, out, _ = run("doctor", "--shop", shop.directory)
+    assert "base model" in out
+    assert "adapter" in out
+    run("init", "--shop", tmp_path / "fresh")
+    code, out, _ = run("doctor", "--shop", tmp_path / "fresh")
+    assert code == 1
+    assert "patron index" in " ".join(out.split())
+
+
+def test_the_module_runs_as_a_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ui.cli", "predict", "1", "--shop", "/nowhere", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert json.loads(done.stderr)["error"]["code"] == "shop_error"
