@@ -40,6 +40,7 @@ from retrieval.progress import Progress, no_progress
 from retrieval.ranking import Filters, Recommendation, recommend
 from retrieval.shop import ChurnDefinition, Shop
 from retrieval.time_split import present
+from retrieval.words import mentions
 
 _RECENT_ORDERS = 8
 _EVIDENCE_ORDERS = 3
@@ -47,10 +48,14 @@ _EVIDENCE_ORDERS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Talk:
-    """What a turn refers back to: who was spoken of, and what was shown."""
+    """What a turn refers back to: who was spoken of, and what they were shown."""
 
     customer_id: str | None = None
     items: tuple[Recommendation, ...] = ()
+
+    def shown_to(self, customer_id: str) -> tuple[Recommendation, ...]:
+        """Items shown for this customer; those of another are not meant."""
+        return self.items if customer_id == self.customer_id else ()
 
 
 class Agent:
@@ -139,9 +144,20 @@ class Agent:
         return self._predict(snapshot, known)
 
     def recommend(
-        self, customer_id: str, *, count: int = 5, filters: Filters | None = None
+        self,
+        customer_id: str,
+        *,
+        count: int = 5,
+        filters: Filters | None = None,
+        conversation_id: str | None = None,
     ) -> Recommendations:
         """Items for a customer, each with its reason and evidence, and the offer that fits.
+
+        Args:
+            customer_id: for whom.
+            count: how many items at most.
+            filters: what every item must respect.
+            conversation_id: where the items are shown, so that "why the second?" means them.
 
         Raises:
             AccessError: the viewer may not see the customer.
@@ -150,9 +166,12 @@ class Agent:
         self.viewer.check_may_see(customer_id)
         snapshot = self._resources.snapshot()
         known = self._resources.customer(snapshot, customer_id)
+        items = self._recommend(snapshot, known, count, filters or Filters())
+        if conversation_id is not None:
+            self._talks[conversation_id] = _Talk(customer_id=customer_id, items=items)
         return Recommendations(
             customer_id=customer_id,
-            items=self._recommend(snapshot, known, count, filters or Filters()),
+            items=items,
             offer=self._offer(snapshot, known),
             currency=self.shop.settings.currency,
         )
@@ -194,21 +213,25 @@ class Agent:
             )
         failed = [line.text for line in lines if not line.passed]
         if failed and not self._resources.ledger.has_claim(key):
+            # The rule's text holds scores and costs, which are not for the shopper.
+            why = f" for this customer: {failed[0]}" if self.viewer.is_desk else " open to you now."
             raise AccessError(
-                f"The offer '{offer_id}' is not for this customer: {failed[0]}",
-                hint="Ask for the offer that fits now.",
+                f"The offer '{offer_id}' is not{why}", hint="Ask for the offer that fits now."
             )
-        record = decision.record() if isinstance(decision, OfferDecision) else {}
         return self._resources.ledger.claim(
             offer,
             customer_id,
             idempotency_key=key,
             as_of=present(self.shop),
-            decision={**record, "accepted_by": self.viewer.login},
+            decision={
+                "accepted_by": self.viewer.login,
+                "rules": [{"rule": line.rule.value, "text": line.text} for line in lines],
+                "chosen": decision.record() if isinstance(decision, OfferDecision) else None,
+            },
         )
 
     def ask(
-        self, text: str, *, customer_id: str | None = None, conversation_id: str = "ask"
+        self, text: str, *, customer_id: str | None = None, conversation_id: str | None = None
     ) -> Answer:
         """Answer one turn.
 
@@ -216,9 +239,10 @@ class Agent:
             text: the question.
             customer_id: about whom; the desk may name the customer in the text instead. A
                 shopper's is always their own.
-            conversation_id: turns of one conversation refer to one another.
+            conversation_id: turns of one conversation refer to one another; a new one where None.
         """
-        for event in self.chat(text, customer_id=customer_id, conversation_id=conversation_id):
+        conversation = conversation_id or f"ask-{uuid.uuid4().hex}"
+        for event in self.chat(text, customer_id=customer_id, conversation_id=conversation):
             if isinstance(event, Finished):
                 return event.answer
         raise AssertionError("chat ends with Finished")
@@ -234,8 +258,10 @@ class Agent:
             conversation_id: turns of one conversation refer to one another.
 
         Raises:
+            AccessError: the conversation is somebody else's.
             UnknownCustomerError: nobody is named, or nobody by that name.
         """
+        self.turns(conversation_id, limit=1)  # refuses another login's conversation
         request = understand(text, self.shop.settings.currency)
         talk = self._talks.get(conversation_id, _Talk())
         subject = self._subject(request, customer_id, talk)
@@ -252,7 +278,6 @@ class Agent:
                     [fact_or_event], self._resources.chat_model, self._resources.ledger
                 ):
                     said.append(sentence)
-                    collected.written += fact_or_event.written
                     yield sentence
             else:
                 yield fact_or_event
@@ -331,8 +356,15 @@ class Agent:
         """About whom the turn is; for a shopper always themselves."""
         if not self.viewer.is_desk:
             return self.viewer.customer_id
-        named = request.customer_ids[0] if request.customer_ids else None
-        return named or customer_id or talk.customer_id
+        named = self._named(request)
+        if request.intent is Intent.COMPARE and len(named) < 2:
+            return customer_id or talk.customer_id or next(iter(named), None)
+        return next(iter(named), None) or customer_id or talk.customer_id
+
+    def _named(self, request: Request) -> list[str]:
+        """Customers the desk's turn names: every id with a digit, other words if they are ids."""
+        words = [name for name in request.possible_ids if name not in request.customer_ids]
+        return [*request.customer_ids, *(n for n in words if self.shop.log.has_customer(n))]
 
     def _asks_about_others(self, request: Request) -> bool:
         if self.viewer.is_desk:
@@ -346,6 +378,7 @@ class Agent:
         yield Understood(intent=Intent.REFUSED, customer_id=subject)
         said = Said(
             sentence="I can only speak with you about your own account, not about anybody else.",
+            written=False,
             replaced=False,
         )
         yield said
@@ -425,7 +458,7 @@ class Agent:
         known: KnownCustomer,
         collected: "_Collected",
     ) -> Iterator[Fact | StreamEvent]:
-        others = [name for name in request.customer_ids if name != known.past.customer_id]
+        others = [name for name in self._named(request) if name != known.past.customer_id]
         if not others:
             yield facts.set_phrase("Name the two customers to compare, such as: compare 1 and 2.")
             return
@@ -469,23 +502,34 @@ class Agent:
         talk: _Talk,
         collected: "_Collected",
     ) -> Iterator[Fact | StreamEvent]:
-        items = talk.items or self._recommend(snapshot, known, 5, Filters())
+        items = talk.shown_to(known.past.customer_id)
+        if not items:
+            items = self._recommend(snapshot, known, 5, Filters())
+            collected.shown = items
         if not items:
             yield from facts.recommendation_facts(
                 items, to_customer=not self.viewer.is_desk, customer_id=known.past.customer_id
             )
             return
         item = _meant(items, request.position)
-        yield from collected.recommended((item,))
+        if item is None:
+            yield facts.out_of_range(len(items))
+            return
+        collected.about((item,))
+        yield Recommended(items=(item,))
         yield facts.why_fact(item)
 
     def _take_feedback(
         self, request: Request, subject: str, talk: _Talk
     ) -> Iterator[Fact | StreamEvent]:
-        if not talk.items:
+        items = talk.shown_to(subject)
+        if not items:
             yield facts.set_phrase("I have not shown an item yet; ask me for a recommendation.")
             return
-        item = _meant(talk.items, request.position)
+        item = _meant(items, request.position)
+        if item is None:
+            yield facts.out_of_range(len(items))
+            return
         liked = request.intent is Intent.LIKE
         self.feedback(subject, item.item_id, liked=liked)
         yield facts.feedback_fact(item, liked=liked)
@@ -498,7 +542,7 @@ class Agent:
         note = None
         if wanted and not categories:
             if any(
-                all(word in item.title.casefold() for word in wanted)
+                all(mentions(item.text, word) for word in wanted)
                 for item in catalogue.items.values()
             ):
                 words = wanted
@@ -599,7 +643,7 @@ class Agent:
             prediction=collected.prediction,
             evidence=tuple(dict.fromkeys(collected.evidence)),
             replaced_sentences=sum(sentence.replaced for sentence in said),
-            written_sentences=collected.written,
+            written_sentences=sum(sentence.written for sentence in said),
             currency=self.shop.settings.currency,
         )
 
@@ -607,9 +651,10 @@ class Agent:
         self, conversation_id: str, text: str, answer: Answer, collected: "_Collected"
     ) -> None:
         before = self._talks.get(conversation_id, _Talk())
+        kept = before.shown_to(answer.customer_id) if answer.customer_id else ()
         self._talks[conversation_id] = _Talk(
-            customer_id=answer.customer_id,
-            items=collected.items if collected.items else before.items,
+            customer_id=answer.customer_id or before.customer_id,
+            items=collected.shown or kept,
         )
         now = datetime.now(UTC)
         for role, words in (("user", text), ("assistant", answer.text)):
@@ -630,10 +675,10 @@ class _Collected:
 
     def __init__(self) -> None:
         self.items: tuple[Recommendation, ...] = ()
+        self.shown: tuple[Recommendation, ...] = ()
         self.offer: OfferDecision | NoOffer | None = None
         self.prediction: Prediction | None = None
         self.evidence: list[Evidence] = []
-        self.written = 0
 
     def predicted(self, prediction: Prediction) -> Iterator[StreamEvent]:
         self.prediction = prediction
@@ -641,18 +686,24 @@ class _Collected:
         yield Predicted(prediction=prediction)
 
     def recommended(self, items: tuple[Recommendation, ...]) -> Iterator[StreamEvent]:
+        self.about(items)
+        self.shown = items
+        yield Recommended(items=items)
+
+    def about(self, items: tuple[Recommendation, ...]) -> None:
+        """Take items into the answer, with their evidence."""
         self.items = items
         self.evidence.extend(record for item in items for record in item.evidence)
-        yield Recommended(items=items)
 
     def offered(self, offer: OfferDecision | NoOffer) -> Iterator[StreamEvent]:
         self.offer = offer
         yield Offered(offer=offer)
 
 
-def _meant(items: tuple[Recommendation, ...], position: int | None) -> Recommendation:
+def _meant(items: tuple[Recommendation, ...], position: int | None) -> Recommendation | None:
+    """The item a turn means: the first where it names none, None where there are fewer."""
     index = position if position is not None else 0
-    return items[index] if -len(items) <= index < len(items) else items[-1]
+    return items[index] if -len(items) <= index < len(items) else None
 
 
 def _monthly_spend(known: KnownCustomer) -> tuple[tuple[date, int], ...]:

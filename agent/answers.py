@@ -77,17 +77,12 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendations:
-    """Items for a customer, and the offer that goes with them.
-
-    Attributes:
-        relaxed: what could not be met as asked, in words; empty where all was met.
-    """
+    """Items for a customer, and the offer that goes with them."""
 
     customer_id: str
     items: tuple[Recommendation, ...]
     offer: OfferDecision | NoOffer
     currency: str
-    relaxed: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The shape for scripts."""

@@ -35,9 +35,25 @@ class Fact:
     written: bool = True
 
 
-def log_fact(key: str, text: str) -> Fact:
-    """A fact counted over the log; the count itself is the record."""
-    return Fact(text=text, evidence=(Evidence(id=f"log:{key}", text=text),))
+def log_fact(key: str, text: str, record: str) -> Fact:
+    """A fact counted over the log.
+
+    Args:
+        key: what was counted.
+        text: the sentence.
+        record: what was counted, from where to where, and the result.
+    """
+    return Fact(text=text, evidence=(Evidence(id=f"log:{key}", text=record),))
+
+
+def out_of_range(count: int) -> Fact:
+    """The answer to "the fifth one" where there are fewer."""
+    shown = "1 item" if count == 1 else f"{count} items"
+    return Fact(
+        text=f"I have shown {shown} only.",
+        evidence=(Evidence(id="conversation:items", text=f"{count} items shown"),),
+        written=False,
+    )
 
 
 def set_phrase(text: str) -> Fact:
@@ -89,6 +105,9 @@ def who_facts(past: CustomerPast, currency: str, *, to_customer: bool) -> list[F
         log_fact(
             f"{past.customer_id}:orders",
             f"{subject} bought since {past.first:%Y-%m-%d}, in {orders}, for {spend} in all.",
+            f"customer {past.customer_id}: {len(past.orders)} orders from {past.first:%Y-%m-%d} "
+            f"(order {past.orders[0].order_id}) to {past.last:%Y-%m-%d} "
+            f"(order {past.orders[-1].order_id}), purchases {spend}",
         ),
         _last_order_fact(past, currency),
     ]
@@ -103,7 +122,9 @@ def favourite_fact(past: CustomerPast, catalogue: Catalogue, *, to_customer: boo
     subject = "You buy" if to_customer else "The customer buys"
     return [
         log_fact(
-            f"{past.customer_id}:favourite", f"{subject} {title} most often, in {orders} orders."
+            f"{past.customer_id}:favourite",
+            f"{subject} {title} most often, in {orders} orders.",
+            f"orders with {title} (item {item_id}): {orders} of {len(past.orders)}",
         )
     ]
 
@@ -128,6 +149,11 @@ def churn_facts(
             prediction,
             f"Customer {past.customer_id} is {verdict}: the churn risk is {risk}, against {base} "
             "for the average customer.",
+            Evidence(
+                id=f"adapter:{manifest.adapter_id}",
+                text=f"{base} of {manifest.train_customers} training customers churned within "
+                f"{manifest.horizon_days} days of {manifest.train_cutoff[:10]}",
+            ),
         ),
         _predicted(
             prediction,
@@ -171,6 +197,10 @@ def value_facts(prediction: Prediction, ltv_days: int, discount_rate: float) -> 
             prediction,
             f"The lifetime value over {ltv_days} days is {ltv}, discounted at "
             f"{discount_rate:.0%} a year.",
+            Evidence(
+                id="shop.toml:value",
+                text=f"ltv_days {ltv_days}, discount_rate {discount_rate:.0%}",
+            ),
         ),
     ]
 
@@ -319,9 +349,8 @@ def percent(share: float) -> str:
     return f"{share:.0%}"
 
 
-def _predicted(prediction: Prediction, text: str) -> Fact:
-    base = Evidence(id=f"adapter:{prediction.adapter_id}", text=text)
-    return Fact(text=text, evidence=(*prediction_evidence(prediction), base))
+def _predicted(prediction: Prediction, text: str, *more: Evidence) -> Fact:
+    return Fact(text=text, evidence=(*prediction_evidence(prediction), *more))
 
 
 def _last_order_fact(past: CustomerPast, currency: str) -> Fact:
@@ -344,10 +373,13 @@ def _spend_trend_fact(past: CustomerPast, prediction: Prediction) -> Fact:
     start = past.as_of - timedelta(days=days)
     recent = sum(order.amount for order in past.orders if order.timestamp >= start)
     usual = round(usual_spend(past, days))
+    spent = format_money(recent, prediction.currency)
+    habit = format_money(usual, prediction.currency)
     return log_fact(
         f"{past.customer_id}:spend-{days}",
-        f"Spend in the last {days} days was {format_money(recent, prediction.currency)}, and the "
-        f"usual is {format_money(usual, prediction.currency)}.",
+        f"Spend in the last {days} days was {spent}, and the usual is {habit}.",
+        f"purchases from {start:%Y-%m-%d} to {past.as_of:%Y-%m-%d} ({days} days): {spent}; usual "
+        f"per {days} days since {past.first:%Y-%m-%d}: {habit}",
     )
 
 
@@ -360,12 +392,19 @@ def _rhythm_fact(past: CustomerPast) -> Fact:
     else:
         unit = "day" if gap == 1 else "days"
         text = f"The last order was {ago}, and the usual gap is {gap:g} {unit}."
-    return log_fact(f"{past.customer_id}:rhythm", text)
+    known = "unknown" if gap is None else f"{gap:g} days"
+    return log_fact(
+        f"{past.customer_id}:rhythm",
+        text,
+        f"last order {past.last:%Y-%m-%d}, {days} days before {past.as_of:%Y-%m-%d}; median days "
+        f"between order days: {known}",
+    )
 
 
 def _listed(names: Sequence[str]) -> str:
-    if len(names) == 1:
-        return names[0]
+    """Names in a row, set apart by semicolons because titles hold commas."""
+    if len(names) <= 2:
+        return " and ".join(names)
     return f"{'; '.join(names[:-1])}; and {names[-1]}"
 
 

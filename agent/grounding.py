@@ -6,11 +6,14 @@ the same order. So nothing can be added, dropped, swapped or negated.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 from prompts.library import load_prompt
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?|[$£€¥]?\d+(?:[.,:/-]\d+)*%?", re.UNICODE)
+# Marks that shape a sentence without changing what it claims; every other one must be the fact's.
+_PUNCTUATION = frozenset(" .,;:'\"()!?\u2019")
 _NUMBER = re.compile(r"\d+(?:[.,:/-]\d+)*")
 
 
@@ -21,7 +24,11 @@ def numbers(text: str) -> list[str]:
 
 def is_grounded(sentence: str, fact: str) -> bool:
     """Whether a sentence says exactly what a fact says."""
-    return _statement(sentence) == _statement(fact) and sentence.rstrip().endswith((".", "!"))
+    return (
+        _statement(sentence) == _statement(fact)
+        and _marks(sentence) == _marks(fact)
+        and sentence.rstrip().endswith((".", "!"))
+    )
 
 
 def ungrounded_numbers(text: str, evidence: Iterable[str]) -> list[str]:
@@ -33,6 +40,11 @@ def ungrounded_numbers(text: str, evidence: Iterable[str]) -> list[str]:
 def _statement(text: str) -> list[str]:
     small = _small_words()
     return [word for word in (w.casefold() for w in _WORD.findall(text)) if word not in small]
+
+
+def _marks(text: str) -> Counter[str]:
+    """Signs that could change a claim: <, ~, +, %, currencies, and anything invisible."""
+    return Counter(c for c in text if not c.isalnum() and c not in _PUNCTUATION)
 
 
 def _small_words() -> frozenset[str]:

@@ -76,6 +76,7 @@ class Resources:
         self._progress = progress
         self._lock = threading.RLock()
         self._snapshot: tuple[tuple[object, ...], Snapshot] | None = None
+        self._retired: Generation | None = None
         self._predictor: tuple[Path, LoraPredictor] | None = None
 
     @cached_property
@@ -119,6 +120,7 @@ class Resources:
                 _stamp(self.shop.offers_file),
             )
             if self._snapshot is None or self._snapshot[0] != stamp:
+                self._retire()
                 catalogue = Catalogue.read(self.shop.items_file)
                 generation = open_generation(self.shop, self.embedder)
                 self._snapshot = (
@@ -137,6 +139,12 @@ class Resources:
                     ),
                 )
             return self._snapshot[1]
+
+    def _retire(self) -> None:
+        """Close the generation before the one in use; an answer may still read the latter."""
+        if self._retired is not None:
+            self._retired.vectors.close()
+        self._retired = self._snapshot[1].generation if self._snapshot is not None else None
 
     def predictor(self) -> LoraPredictor:
         """The current adapter on its base model.

@@ -41,10 +41,12 @@ class Said:
     """One checked sentence. It may be shown at once and is never taken back.
 
     Attributes:
+        written: whether the model was asked to word it.
         replaced: whether the model's own sentence failed its check and these are the plain facts.
     """
 
     sentence: str
+    written: bool
     replaced: bool
 
 

@@ -11,24 +11,27 @@ from decimal import Decimal
 
 from agent.answers import Intent
 from retrieval.money import to_minor
+from retrieval.words import mentions
 
 _LONGEST_TEXT = 2_000
-_AMOUNT = r"[$£€¥]?\s*(\d{1,9}(?:[.,]\d{1,2})?)"
-_BETWEEN = re.compile(rf"\bbetween\s+{_AMOUNT}\s+(?:and|to|-)\s+{_AMOUNT}", re.I)
+_AMOUNT = r"[$£€¥]?\s*(\d{1,3}(?:,\d{3})+(?:\.\d{1,2})?|\d{1,9}(?:[.,]\d{1,2})?)"
+_BETWEEN = re.compile(rf"\b(?:between|from)\s+{_AMOUNT}\s+(?:and|to|-)\s+{_AMOUNT}", re.I)
 _MOST = re.compile(
     r"\b(?:under|below|less than|cheaper than|up to|at most|max(?:imum)?(?: of)?|no more than)"
     rf"\s+{_AMOUNT}",
     re.I,
 )
 _LEAST = re.compile(rf"\b(?:over|above|more than|at least|from)\s+{_AMOUNT}", re.I)
+_ARTICLE = r"(?:(?:any|the|no)\s+)?"
 _EXCLUDE = re.compile(
-    r"\b(?:no|not|without|except|excluding|exclude|but not|avoid|anything but)\s+"
-    r"((?:any\s+|the\s+)?[a-z][a-z\-]+(?:(?:\s*,\s*|\s+(?:or|and|nor)\s+(?:no\s+)?)[a-z][a-z\-]+)*)",
+    r"\b(?:no|not|without|except|excluding|exclude|avoid|anything but"
+    rf"|(?:do(?:es)? not|do(?:es)?n't) (?:want|like))\s+({_ARTICLE}[a-z][a-z\-]+"
+    rf"(?:(?:\s*,\s*|\s+(?:or|and|nor)\s+){_ARTICLE}[a-z][a-z\-]+)*)",
     re.I,
 )
 _SUBJECT = re.compile(
-    r"\b(?:customer|household|client|shopper|account|number|id)\s*(?:id|no\.?|number|#)?\s*[:#]?\s*"
-    r"([A-Za-z0-9][\w.\-]*\d[\w.\-]*|\d+)",
+    r"\b(?:customer|household|client|shopper|account)\s*(?:id\b|no\.|number\b)?\s*[:#]?\s*"
+    r"([A-Za-z0-9][\w.@\-]*)",
     re.I,
 )
 _PAIR = re.compile(
@@ -171,16 +174,6 @@ _PATTERNS: tuple[tuple[Intent, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        Intent.WHY_ITEM,
-        (
-            r"\bwhy\b.*\b(?:this|that|these|those|it|item|one)\b",
-            r"\bwhy\b.*\b(?:recommend|suggest)",
-            r"\bwhy the (?:first|second|third|fourth|fifth|last)\b",
-            r"\breason for\b",
-            r"\bhow come\b",
-        ),
-    ),
-    (
         Intent.OFFER,
         (
             r"\boffers?\b",
@@ -207,6 +200,17 @@ _PATTERNS: tuple[tuple[Intent, tuple[str, ...]], ...] = (
             r"\bgoing away",
             r"\bstay(?:ing)?\b",
             r"\bloyal",
+            r"\bstop(?:ped)? (?:buying|coming|ordering)",
+        ),
+    ),
+    (
+        Intent.WHY_ITEM,
+        (
+            r"\bwhy\b.*\b(?:this|that|these|those|it|item|one)\b",
+            r"\bwhy\b.*\b(?:recommend|suggest)",
+            r"\bwhy the (?:first|second|third|fourth|fifth|last)\b",
+            r"\breason for\b",
+            r"\bhow come\b",
         ),
     ),
     (
@@ -217,6 +221,13 @@ _PATTERNS: tuple[tuple[Intent, tuple[str, ...]], ...] = (
             r"\bltv\b|\bclv\b|\blifetime\b",
             r"\bspend(?:ing)?\b",
             r"\btier\b",
+        ),
+    ),
+    (
+        Intent.WHO,
+        (
+            r"\bwhat (?:did|have|has) .*\b(?:buy|bought|order|ordered)\b",
+            r"\b(?:buy|bought|order|ordered) (?:lately|recently|last)\b",
         ),
     ),
     (
@@ -258,6 +269,7 @@ _PATTERNS: tuple[tuple[Intent, tuple[str, ...]], ...] = (
         ),
     ),
 )
+_ASKS_FOR_ITEMS = re.compile(r"\brecommend|\bsuggest|\bshow (?:me|us|them|him|her)\b", re.I)
 _COMPILED = tuple((intent, re.compile("|".join(patterns), re.I)) for intent, patterns in _PATTERNS)
 
 
@@ -266,7 +278,8 @@ class Turn:
     """What a turn asks for.
 
     Attributes:
-        customer_ids: ids named in the text, in its order.
+        customer_ids: ids named in the text, in its order; each holds a digit.
+        possible_ids: words after "customer" and the like, which may be ids without a digit.
         min_price: minor units.
         max_price: minor units.
         wanted: words that name what is looked for, to be matched with the catalogue.
@@ -277,6 +290,7 @@ class Turn:
 
     intent: Intent
     customer_ids: tuple[str, ...] = ()
+    possible_ids: tuple[str, ...] = ()
     min_price: int | None = None
     max_price: int | None = None
     wanted: tuple[str, ...] = field(default=())
@@ -294,6 +308,8 @@ def understand(text: str, currency: str) -> Turn:
     """
     text = " ".join(text[:_LONGEST_TEXT].split())
     intent = next((intent for intent, pattern in _COMPILED if pattern.search(text)), Intent.HELP)
+    if intent is Intent.DISLIKE and _ASKS_FOR_ITEMS.search(text):
+        intent = Intent.RECOMMEND  # "recommend snacks, they do not want candy"
     ids = _customer_ids(text, intent)
     rest, low, high = _prices(text, currency)
     rest, excluded = _exclusions(rest)
@@ -302,6 +318,7 @@ def understand(text: str, currency: str) -> Turn:
     return Turn(
         intent=intent,
         customer_ids=ids,
+        possible_ids=tuple(match.group(1).rstrip(".-") for match in _SUBJECT.finditer(text)),
         min_price=low,
         max_price=high,
         wanted=_wanted(rest) if intent is Intent.RECOMMEND else (),
@@ -314,7 +331,8 @@ def understand(text: str, currency: str) -> Turn:
 
 
 def _customer_ids(text: str, intent: Intent) -> tuple[str, ...]:
-    found = [match.group(1).rstrip(".-") for match in _SUBJECT.finditer(text)]
+    named = [match.group(1).rstrip(".-") for match in _SUBJECT.finditer(text)]
+    found = [name for name in named if any(character.isdigit() for character in name)]
     if intent is Intent.COMPARE:
         pair = _PAIR.search(text)
         if pair:
@@ -343,7 +361,8 @@ def _prices(text: str, currency: str) -> tuple[str, int | None, int | None]:
 
 
 def _minor(amount: str, currency: str) -> int:
-    return to_minor(Decimal(amount.replace(",", ".")), currency)
+    thousands = re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", amount)
+    return to_minor(Decimal(amount.replace(",", "" if thousands else ".")), currency)
 
 
 def _exclusions(text: str) -> tuple[str, tuple[str, ...]]:
@@ -352,9 +371,9 @@ def _exclusions(text: str) -> tuple[str, tuple[str, ...]]:
     for match in _EXCLUDE.finditer(text):
         parts = re.split(r"\s*,\s*|\s+(?:or|and|nor)\s+", match.group(1).casefold())
         for part in parts:
-            name = re.sub(r"^(?:any|the|no)\s+", "", part).split()[0]
+            name = re.sub(rf"^{_ARTICLE}", "", part).split()[0]
             if name not in _STOP and len(name) > 2:
-                words.append(singular(name))
+                words.append(name)
         text = text.replace(match.group(0), " ")
     return text, tuple(dict.fromkeys(words))
 
@@ -362,7 +381,7 @@ def _exclusions(text: str) -> tuple[str, tuple[str, ...]]:
 def _wanted(text: str) -> tuple[str, ...]:
     without_ids = _SUBJECT.sub(" ", text)
     words = re.findall(r"[a-z][a-z\-]+", without_ids.casefold())
-    return tuple(dict.fromkeys(singular(word) for word in words if word not in _STOP))
+    return tuple(dict.fromkeys(word for word in words if word not in _STOP))
 
 
 def _position(text: str) -> int | None:
@@ -370,24 +389,8 @@ def _position(text: str) -> int | None:
     return next((_ORDINALS[word] for word in words if word in _ORDINALS), None)
 
 
-def singular(word: str) -> str:
-    """A word without its plural ending, so that "coffees" finds "Coffee"."""
-    for ending, stem in (("ies", "y"), ("oes", "o"), ("ses", "s"), ("ches", "ch"), ("shes", "sh")):
-        if word.endswith(ending) and len(word) > len(ending) + 1:
-            return word[: -len(ending)] + stem
-    if word.endswith("s") and not word.endswith("ss") and len(word) > 3:
-        return word[:-1]
-    return word
-
-
 def matching_categories(wanted: Sequence[str], categories: Sequence[str]) -> frozenset[str]:
     """Categories whose names hold the wanted words; those that hold most of them."""
-    hits = {
-        category: sum(
-            word in {singular(w) for w in re.findall(r"[a-z][a-z\-]+", category.casefold())}
-            for word in wanted
-        )
-        for category in categories
-    }
+    hits = {category: sum(mentions(category, word) for word in wanted) for category in categories}
     best = max(hits.values(), default=0)
     return frozenset(category for category, count in hits.items() if count == best > 0)

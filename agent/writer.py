@@ -27,11 +27,11 @@ def write_sentences(
     """
     for fact in facts:
         if chat_model is None or not fact.written:
-            yield Said(sentence=fact.text, replaced=False)
+            yield Said(sentence=fact.text, written=False, replaced=False)
             continue
         sentence = chat_model.write(fact.text)
         replaced = not is_grounded(sentence, fact.text)
         ledger.count(WRITTEN)
         if replaced:
             ledger.count(REPLACED)
-        yield Said(sentence=fact.text if replaced else sentence, replaced=replaced)
+        yield Said(sentence=fact.text if replaced else sentence, written=True, replaced=replaced)

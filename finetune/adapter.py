@@ -124,6 +124,8 @@ def check_compatible(
         "base model": (manifest.base_sha256, files.sha256),
         "prompts": (manifest.prompt_sha256, current_prompt_hashes()),
         "label tokens": (manifest.label_ids, slots.label_ids),
+        "set of value tiers": (manifest.tiers, settings.value.tiers),
+        "currency": (manifest.currency, settings.currency),
         "churn definition": (manifest.churn_definition, settings.churn.definition.value),
         "horizon": (manifest.horizon_days, settings.churn.horizon_days),
         "history token budget": (manifest.history_tokens, settings.limits.history_tokens),

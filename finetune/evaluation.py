@@ -1,6 +1,7 @@
 """Judge the current adapter on the test window, beside what people use today."""
 
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,13 @@ def evaluate(shop: Shop, *, progress: Progress = no_progress) -> Evaluation:
     predictor = LoraPredictor.load(current_adapter(shop), files, shop.settings)
     thresholds = predictor.manifest.thresholds
     split = split_by_time(shop)
+    learnt_until = datetime.fromisoformat(predictor.manifest.train_cutoff) + split.horizon
+    if learnt_until > split.test_cutoff:
+        raise TrainingError(
+            f"The adapter {predictor.manifest.adapter_id} learnt from outcomes up to "
+            f"{learnt_until:%Y-%m-%d}, past the test cut-off {split.test_cutoff:%Y-%m-%d}.",
+            hint="Move windows.test_cutoff in shop.toml, or run patron finetune again.",
+        )
     progress("Building labels", 0, 2)
     train = build_labels(shop.log, split.train_cutoff, shop.settings)
     progress("Building labels", 1, 2)

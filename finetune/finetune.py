@@ -106,7 +106,8 @@ def finetune(
         )
         manifest = _finish(shop, files, slots, window, result, lora, settings, folder, progress)
         make_current(shop, manifest.adapter_id)
-        shutil.rmtree(folder)
+        for unfinished in shop.adapters.glob(".training-*"):
+            shutil.rmtree(unfinished)
     return manifest
 
 
@@ -198,8 +199,12 @@ def _finish(
     plot_losses(result, building / "loss.png")
     write_model_card(manifest, building / "model_card.md")
     target = shop.adapters / adapter_id
-    shutil.rmtree(target, ignore_errors=True)
-    building.rename(target)
+    if target.is_dir():
+        # The same weights again, perhaps in use: each file is replaced, the folder stays.
+        for file in building.iterdir():
+            write_atomically(target / file.name, file.read_bytes())
+    else:
+        building.rename(target)
     return manifest
 
 

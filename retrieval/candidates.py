@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class Candidate:
     because: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class CandidateContext:
     """What the sources read.
 
@@ -71,6 +72,11 @@ class CandidateContext:
     vectors: VectorStore
     items_by_text: Mapping[str, Sequence[str]]
 
+    @cached_property
+    def own(self) -> frozenset[str]:
+        """Items the customer has bought."""
+        return frozenset(purchase.item_id for purchase in self.purchases)
+
 
 def own_repeats(context: CandidateContext) -> list[Candidate]:
     """Items bought before, by how many orders hold them, recent orders counting more."""
@@ -82,12 +88,11 @@ def own_repeats(context: CandidateContext) -> list[Candidate]:
 
 def bought_together(context: CandidateContext) -> list[Candidate]:
     """Items that share orders with what the customer buys, and that they do not buy yet."""
-    own = {purchase.item_id for purchase in context.purchases}
     best: dict[str, tuple[float, str]] = {}
     for seed, taste in _taste(context)[:_SEEDS]:
         for item_id, closeness in context.sales.bought_with(seed):
             score = closeness * taste
-            if item_id not in own and score > best.get(item_id, (0.0, ""))[0]:
+            if item_id not in context.own and score > best.get(item_id, (0.0, ""))[0]:
                 best[item_id] = (score, seed)
     return _sorted(
         Candidate(item_id=item_id, source=Source.TOGETHER, score=score, because=seed)
@@ -97,7 +102,6 @@ def bought_together(context: CandidateContext) -> list[Candidate]:
 
 def similar(context: CandidateContext) -> list[Candidate]:
     """Items whose text is near those of what the customer buys, in the index."""
-    own = {purchase.item_id for purchase in context.purchases}
     seeds = [
         (item_id, taste)
         for item_id, taste in _taste(context)[:_SEEDS]
@@ -116,7 +120,7 @@ def similar(context: CandidateContext) -> list[Candidate]:
     near = context.vectors.nearest(CollectionName.ITEMS, centre.astype(np.float32), _SIMILAR_TEXTS)
     texts = context.vectors.get(CollectionName.ITEMS, [neighbour.id for neighbour in near])
     for neighbour in near:
-        item_id = best_seller(context, neighbour.id, own)
+        item_id = best_seller(context, neighbour.id, context.own)
         if item_id is None:
             continue
         because = seeds[int(np.argmax(matrix @ texts[neighbour.id].vector))][0]
@@ -153,7 +157,7 @@ SOURCES: Mapping[Source, Callable[[CandidateContext], list[Candidate]]] = {
 
 
 def best_seller(
-    context: CandidateContext, item_text_id: str, besides: set[str] | frozenset[str]
+    context: CandidateContext, item_text_id: str, besides: frozenset[str]
 ) -> str | None:
     """The best-selling item of those that share a text; None where all are left out."""
     choices = [i for i in context.items_by_text.get(item_text_id, ()) if i not in besides]

@@ -153,11 +153,17 @@ class EventLog:
         return row
 
     def _open(self) -> DeltaTable | None:
-        if self._table is None:
-            if not DeltaTable.is_deltatable(str(self.path)):
-                return None
-            self._table = DeltaTable(self.path)
-        self._table.update_incremental()
+        try:
+            if self._table is None:
+                if not DeltaTable.is_deltatable(str(self.path)):
+                    return None
+                self._table = DeltaTable(self.path)
+            self._table.update_incremental()
+        except (OSError, DeltaError) as error:
+            raise StorageError(
+                f"The event log {self.path} cannot be read: {error}.",
+                hint="Restore it from a copy of the shop directory.",
+            ) from error
         return self._table
 
     def _dataset(self) -> ds.Dataset:

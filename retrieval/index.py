@@ -7,6 +7,7 @@ when whole, and only then does the pointer move; a reader sees the old generatio
 import hashlib
 import json
 import shutil
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -328,8 +329,8 @@ def _fingerprinted(entry: _Entry) -> dict[str, str | int | float | bool]:
 def _publish(shop: Shop, building: Path, manifest: GenerationManifest) -> str:
     """Rename the finished build, move the pointer, and drop all but the previous generation."""
     previous = current_generation(shop)
-    digest = hashlib.sha256(json.dumps(asdict(manifest), sort_keys=True).encode()).hexdigest()
-    name = f"{manifest.log_version:06d}-{digest[:8]}"
+    # Never a name that was used before: a reader would take it for what it has open.
+    name = f"{manifest.log_version:06d}-{uuid.uuid4().hex[:8]}"
     folder = shop.index / name
     shutil.rmtree(folder, ignore_errors=True)
     building.rename(folder)

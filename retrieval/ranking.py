@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from retrieval.candidates import SOURCES, Candidate, CandidateContext, Purchase, Source
 from retrieval.evidence import Evidence, item_evidence, order_evidence, sales_evidence
 from retrieval.sales import RECENT_DAYS
+from retrieval.words import mentions
 
 # Own repeats lead baskets (DESIGN.md, section 5); the others bring what is new.
 _WEIGHTS: Mapping[Source, float] = {
@@ -79,8 +80,9 @@ def recommend(
         count: how many at most.
         filters: what every item must respect.
         currency: for prices in reasons.
-        disliked: item ids the customer said no to.
+        disliked: item ids the customer said no to; items of the same title stay away too.
     """
+    disliked = frozenset(context.catalogue.title(item_id) for item_id in disliked)
     fused: dict[str, float] = {}
     by_item: dict[str, list[Candidate]] = {}
     for source, generate in SOURCES.items():
@@ -89,7 +91,7 @@ def recommend(
             weight = _WEIGHTS[source] / (_RANK_OFFSET + rank + 1)
             fused[candidate.item_id] = fused.get(candidate.item_id, 0.0) + weight
             by_item.setdefault(candidate.item_id, []).append(candidate)
-    if len(fused) < count:
+    if len(_one_per_title(context, list(fused))) < count:
         _fill_from_catalogue(context, count, filters, disliked, fused, by_item)
     ranked = sorted(fused, key=lambda item_id: (-fused[item_id], item_id))
     shown = _one_per_title(context, ranked)[:count]
@@ -128,11 +130,11 @@ def _passes(
     context: CandidateContext, item_id: str, filters: Filters, disliked: frozenset[str]
 ) -> bool:
     item = context.catalogue.items.get(item_id)
-    if item is None or item_id in filters.exclude_items or item_id in disliked:
+    if item is None or item_id in filters.exclude_items or item.title in disliked:
         return False
     if filters.categories and item.category not in filters.categories:
         return False
-    if filters.new_only and any(p.item_id == item_id for p in context.purchases):
+    if filters.new_only and item_id in context.own:
         return False
     price = item.price
     limited = filters.min_price is not None or filters.max_price is not None
@@ -143,10 +145,9 @@ def _passes(
             return False
         if filters.max_price is not None and price > filters.max_price:
             return False
-    text = f"{item.title} {item.category}".casefold()
-    if not all(word.casefold() in text for word in filters.words):
+    if not all(mentions(item.text, word) for word in filters.words):
         return False
-    return not any(word.casefold() in text for word in filters.exclude_words)
+    return not any(mentions(item.text, word) for word in filters.exclude_words)
 
 
 def _one_per_title(context: CandidateContext, ranked: Sequence[str]) -> list[str]:
@@ -186,11 +187,16 @@ def _reason(context: CandidateContext, candidate: Candidate) -> tuple[str, list[
     """One sentence and the records it cites, from the source that put the item there."""
     if candidate.because is None:
         sold = context.sales.items[candidate.item_id]
+        counted = sales_evidence(
+            candidate.item_id,
+            f"customers by {context.as_of:%Y-%m-%d}: {sold.recent_customers} in {RECENT_DAYS} "
+            f"days, {sold.customers} in all",
+        )
         if sold.recent_customers:
             text = f"{sold.recent_customers} customers bought it in the last {RECENT_DAYS} days."
         else:
             text = f"{sold.customers} customers have bought it."
-        return text, [sales_evidence(candidate.item_id, text)]
+        return text, [counted]
     bought = _newest_orders(context, candidate.because)
     last = bought[0]
     title = context.catalogue.title(candidate.because)
@@ -199,8 +205,13 @@ def _reason(context: CandidateContext, candidate: Candidate) -> tuple[str, list[
     if candidate.source is Source.OWN:
         orders = len({purchase.order_id for purchase in bought})
         times = "once" if orders == 1 else f"in {orders} orders"
-        text = f"Bought {times}, last on {when}."
-        return text, [*cited, sales_evidence(f"{candidate.item_id}:own", text)]
+        first = bought[-1]
+        counted = sales_evidence(
+            f"{candidate.item_id}:own",
+            f"orders that hold {title}: {orders}, the first on {first.timestamp:%Y-%m-%d} "
+            f"(order {first.order_id})",
+        )
+        return f"Bought {times}, last on {when}.", [*cited, counted]
     link = "Often bought together with" if candidate.source is Source.TOGETHER else "Similar to"
     return f"{link} {title}, bought on {when}.", cited
 

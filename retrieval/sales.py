@@ -26,8 +26,7 @@ _ITEM_SALES = """
 SELECT item_id,
        count(DISTINCT customer_id) AS customers,
        count(DISTINCT order_id) AS orders,
-       count(DISTINCT customer_id) FILTER (timestamp >= $recent) AS recent_customers,
-       round(median(amount / quantity) FILTER (quantity > 0 AND amount > 0))::BIGINT AS paid
+       count(DISTINCT customer_id) FILTER (timestamp >= $recent) AS recent_customers
 FROM events WHERE kind = 'purchase' AND timestamp < $as_of
 GROUP BY ALL
 ORDER BY item_id
@@ -47,13 +46,12 @@ WHERE kind = 'purchase' AND timestamp < $as_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemSales:
-    """How one item sells; `paid` is the median price paid for one, minor units."""
+    """How one item sells; recent is the last four weeks."""
 
     item_id: str
     customers: int
     orders: int
     recent_customers: int
-    paid: int | None
 
 
 class Sales:
@@ -126,7 +124,6 @@ _SALES_SCHEMA = pa.schema(
         ("customers", pa.int64()),
         ("orders", pa.int64()),
         ("recent_customers", pa.int64()),
-        ("paid", pa.int64()),
     ]
 )
 

@@ -79,6 +79,12 @@ class ValueSettings(_Section):
         return self
 
 
+def _known_writer(writer: str) -> str:
+    if writer not in ("local", "off") and not writer.startswith(("http://", "https://")):
+        raise ValueError(f"'{writer}' is neither local, off nor an http(s) address")
+    return writer
+
+
 class ModelSettings(_Section):
     """Which models the shop uses.
 
@@ -92,7 +98,7 @@ class ModelSettings(_Section):
 
     base: str = "smollm2-135m"
     embedder: str = "minilm"
-    writer: str = "local"
+    writer: Annotated[str, AfterValidator(_known_writer)] = "local"
     writer_model: str = "default"
 
 

@@ -2,18 +2,22 @@
 
 import json
 import sys
-import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
 from prompts.errors import PatronError
 from retrieval.errors import IngestError
 from retrieval.money import to_minor
+
+if TYPE_CHECKING:
+    from agent.agent import Agent
 
 app = typer.Typer(
     name="patron",
@@ -37,17 +41,29 @@ def main() -> None:
     """Run a command; errors that a person can mend end in one sentence and exit code 2."""
     # Deprecations inside libraries are for us, not for whoever runs the command.
     warnings.simplefilter("ignore", FutureWarning)
+    as_json = "--json" in sys.argv
     try:
-        app()
+        code = app(standalone_mode=False)
     except PatronError as error:
-        if "--json" in sys.argv:
-            document = {"code": error.code, "message": error.message, "hint": error.hint}
-            print(json.dumps({"error": document}), file=sys.stderr)
-        else:
-            from ui.terminal import show_error
+        _show_error(error.code, error.message, error.hint, as_json=as_json)
+        code = 2
+    except TyperException as error:
+        message = str(error) or "The command is not written as it should be."
+        _show_error("usage_error", message, "See patron COMMAND --help.", as_json=as_json)
+        code = 2
+    except (typer.Abort, KeyboardInterrupt):
+        code = 130
+    raise SystemExit(code if isinstance(code, int) else 0)
 
-            show_error(error)
-        raise SystemExit(2) from None
+
+def _show_error(code: str, message: str, hint: str, *, as_json: bool) -> None:
+    if as_json:
+        document = {"code": code, "message": message, "hint": hint}
+        print(json.dumps({"error": document}), file=sys.stderr)
+        return
+    from ui.terminal import show_error
+
+    show_error(message, hint)
 
 
 @app.command()
@@ -132,7 +148,7 @@ def ingest(
             hint=f"Convert the amounts, or change currency in {shop / 'shop.toml'} before the "
             "first ingest.",
         )
-    with progress_bars() as progress:
+    with progress_bars(shown=not as_json) as progress:
         report = ingest_files(
             opened,
             files,
@@ -211,7 +227,7 @@ def evaluate_command(shop: ShopOption = HERE, as_json: JsonOption = False) -> No
     from retrieval.shop import Shop
     from ui.terminal import progress_bars, show_evaluation
 
-    with progress_bars() as progress:
+    with progress_bars(shown=not as_json) as progress:
         evaluation = evaluate(Shop.open(shop), progress=progress)
     if as_json:
         _print_json(evaluation.to_json())
@@ -232,9 +248,9 @@ def predict(
     """Value tier, churn risk, expected spend, lifetime value and stage of one customer."""
     from ui.terminal import show_prediction
 
-    agent = _agent(shop)
-    moment = None if as_of is None else as_of.replace(tzinfo=agent.shop.zone)
-    prediction = agent.predict(customer, as_of=moment)
+    with _agent(shop, shown=not as_json) as agent:
+        moment = None if as_of is None else as_of.replace(tzinfo=agent.shop.zone)
+        prediction = agent.predict(customer, as_of=moment)
     if as_json:
         _print_json(prediction.to_json())
     else:
@@ -262,17 +278,17 @@ def recommend(
     from agent.filters import checked_filters
     from ui.terminal import show_recommendations
 
-    agent = _agent(shop)
-    currency = agent.shop.settings.currency
-    filters = checked_filters(
-        agent.categories(),
-        categories=category or [],
-        min_price=_minor("--min-price", min_price, currency),
-        max_price=_minor("--max-price", max_price, currency),
-        exclude_words=exclude or [],
-        new_only=new,
-    )
-    recommendations = agent.recommend(customer, count=count, filters=filters)
+    with _agent(shop, shown=not as_json) as agent:
+        currency = agent.shop.settings.currency
+        filters = checked_filters(
+            agent.categories(),
+            categories=category or [],
+            min_price=_minor("--min-price", min_price, currency),
+            max_price=_minor("--max-price", max_price, currency),
+            exclude_words=exclude or [],
+            new_only=new,
+        )
+        recommendations = agent.recommend(customer, count=count, filters=filters)
     if as_json:
         _print_json(recommendations.to_json())
     else:
@@ -289,7 +305,8 @@ def ask(
     """Ask one question about a customer."""
     from ui.terminal import show_answer
 
-    answer = _agent(shop).ask(text, customer_id=customer, conversation_id=f"ask-{uuid.uuid4().hex}")
+    with _agent(shop, shown=not as_json) as agent:
+        answer = agent.ask(text, customer_id=customer)
     if as_json:
         _print_json(answer.to_json())
     else:
@@ -304,7 +321,9 @@ def chat(
     """Talk in the terminal; an empty line or Ctrl-D ends it."""
     from ui.terminal_chat import talk
 
-    talk(_agent(shop), customer)
+    with _agent(shop, shown=True) as agent:
+        agent.warm_up()
+    talk(agent, customer)
 
 
 @app.command()
@@ -320,6 +339,26 @@ def serve(
 
 
 @app.command()
+def login(
+    name: Annotated[str, typer.Argument(help="The login's name.")],
+    shop: ShopOption = HERE,
+    customer: Annotated[
+        str | None, typer.Option(help="Makes a shopper's login for this customer, not a desk's.")
+    ] = None,
+) -> None:
+    """Add a login to the shop's page; the password is asked for."""
+    from agent.viewer import Viewer
+    from retrieval.shop import Shop
+    from ui.logins import add_login, logins_file
+
+    Shop.open(shop)
+    viewer = Viewer.desk(name) if customer is None else Viewer.shopper(customer, name)
+    password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    add_login(logins_file(shop), viewer, password)
+    typer.echo(f"Added. Open the page with: patron serve --shop {shop}")
+
+
+@app.command()
 def demo(
     shop: ShopOption = Path("demo-shop"),
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
@@ -330,15 +369,17 @@ def demo(
 ) -> None:
     """Build the demonstration shop from The Complete Journey and open its page."""
     from ui.demo import build_demo, print_demo_logins
-    from ui.serving import serve_shop
+    from ui.serving import check_port, serve_shop
     from ui.terminal import progress_bars
 
+    if not build_only:
+        check_port(host, port)
     with progress_bars() as progress:
         build_demo(shop, progress)
     if build_only:
         typer.echo(f"Built {shop}. Open it with: patron serve --shop {shop}")
         return
-    print_demo_logins(shop)
+    print_demo_logins(shop, host)
     serve_shop(shop, host, port)
 
 
@@ -353,12 +394,17 @@ def doctor(shop: ShopOption = HERE) -> None:
         raise SystemExit(1)
 
 
-def _agent(shop: Path) -> Any:
+@contextmanager
+def _agent(shop: Path, *, shown: bool) -> Iterator["Agent"]:
+    """An agent for the desk, with a bar while it works."""
     from agent.agent import Agent
     from ui.terminal import progress_bars
 
-    with progress_bars() as progress:
-        return Agent.open(shop, progress=progress)
+    with progress_bars(shown=shown) as progress:
+        agent = Agent.open(shop, progress=progress)
+        progress("Thinking", 0, 1)
+        yield agent
+        progress("Thinking", 1, 1)
 
 
 def _column_map(pairs: list[str]) -> Mapping[str, str]:

@@ -11,6 +11,7 @@ from finetune.base_model import find_base_model
 from finetune.errors import AdapterError
 from finetune.indexing import index_shop
 from retrieval.catalogue import Catalogue
+from retrieval.errors import ShopError
 from retrieval.ingest import ingest_file
 from retrieval.progress import Progress
 from retrieval.shop import SETTINGS_FILE, Shop, ShopSettings
@@ -42,6 +43,11 @@ def build_demo(directory: Path, progress: Progress) -> Shop:
     """
     if (directory / SETTINGS_FILE).exists():
         shop = Shop.open(directory)
+        if shop.settings.name != NAME:
+            raise ShopError(
+                f"{directory} is the shop '{shop.settings.name}', not the demonstration.",
+                hint="Choose another --shop: the demonstration's logins are public.",
+            )
     else:
         shop = Shop.create(directory, DEMO_SETTINGS)
     if shop.log.version() < 0:
@@ -58,8 +64,15 @@ def build_demo(directory: Path, progress: Progress) -> Shop:
     return shop
 
 
-def print_demo_logins(directory: Path) -> None:
-    """Say who can log in."""
+def print_demo_logins(directory: Path, host: str) -> None:
+    """Say who can log in, and warn where their passwords, which are public, would do harm."""
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        OUT.print(
+            Text(
+                f"Warning: everyone who reaches {host} can log in with these public passwords.",
+                style="bold red",
+            )
+        )
     OUT.print(Text(f"Demo logins ({logins_file(directory)}):", style="bold"))
     for login in DEMO_LOGINS:
         who = "retention desk" if login.customer_id is None else f"shopper {login.customer_id}"

@@ -18,7 +18,7 @@ from finetune.base_model import find_base_model, packaged_gguf
 from finetune.slots import build_slots
 from prompts.errors import PatronError
 from retrieval.embedder import open_embedder, packaged_folder, packaged_is_intact
-from retrieval.errors import ModelMissingError
+from retrieval.errors import IndexMissingError, ModelMissingError
 from retrieval.index import open_generation
 from retrieval.shop import SETTINGS_FILE, Shop
 from ui.terminal import OUT
@@ -72,7 +72,7 @@ def show_findings(findings: list[Finding]) -> None:
     OUT.print(table)
     for finding in findings:
         if not finding.well:
-            OUT.print(Text(f"{finding.what}: {finding.hint}"))
+            OUT.print(Text(f"{finding.what}: {finding.hint}"), soft_wrap=True)
 
 
 def _packages() -> list[Finding]:
@@ -111,7 +111,7 @@ def _embedder_detail() -> str:
 
 
 def _disk(directory: Path) -> Finding:
-    place = directory if directory.exists() else directory.absolute().parent
+    place = next(p for p in (directory.absolute(), *directory.absolute().parents) if p.exists())
     free = shutil.disk_usage(place).free
     writable = os.access(place, os.W_OK)
     return Finding(
@@ -148,8 +148,12 @@ def _offers_detail(shop: Shop) -> str:
 def _index_detail(shop: Shop) -> str:
     generation = open_generation(shop, open_embedder(shop.settings.models.embedder))
     stale = "" if generation.manifest.log_version == shop.log.version() else ", older than the log"
-    healthy = generation.vectors.is_healthy()
-    return f"{generation.name}{stale}, vectors {'find themselves' if healthy else 'ARE DAMAGED'}"
+    if not generation.vectors.is_healthy():
+        raise IndexMissingError(
+            f"The vectors of generation {generation.name} are damaged.",
+            hint=f"Remove {shop.index} and run: patron index --shop {shop.directory}",
+        )
+    return f"{generation.name}{stale}, vectors find themselves"
 
 
 def _adapter_detail(shop: Shop) -> str:

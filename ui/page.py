@@ -517,7 +517,9 @@ class _Page:
             self._chat_notice: _filled(""),
             self._writing: self._writing_line(viewer, agent),
         }
-        picks = agent.recommend(customer_id, count=_SLOTS)
+        picks = agent.recommend(
+            customer_id, count=_SLOTS, conversation_id=_conversation(viewer, customer_id)
+        )
         yield {
             **self._show_items(viewer, customer_id, picks.items),
             **self._show_offer(viewer, customer_id, picks.offer),

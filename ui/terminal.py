@@ -20,7 +20,6 @@ from agent.answers import Answer, Prediction, Recommendations
 from agent.facts import percent
 from agent.offers import NoOffer, OfferDecision
 from finetune.evaluation import METRICS, Evaluation
-from prompts.errors import PatronError
 from retrieval.ingest import IngestReport
 from retrieval.money import format_money
 from retrieval.progress import Progress
@@ -40,8 +39,12 @@ _METRIC_NAMES = {
 
 
 @contextmanager
-def progress_bars() -> Iterator[Progress]:
-    """Bars on standard error, one a step; what is in brackets may change within a step."""
+def progress_bars(*, shown: bool = True) -> Iterator[Progress]:
+    """Bars on standard error, one a step; what is in brackets may change within a step.
+
+    Args:
+        shown: false where standard error is read by a program.
+    """
     with Bars(
         TextColumn("[progress.description]{task.description}"),
         BarColumn(),
@@ -49,6 +52,7 @@ def progress_bars() -> Iterator[Progress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=ERR,
+        disable=not shown,
     ) as bars:
         tasks: dict[str, TaskID] = {}
 
@@ -56,19 +60,16 @@ def progress_bars() -> Iterator[Progress]:
             key = step.split(" (")[0]
             if key not in tasks:
                 tasks[key] = bars.add_task(step, total=total)
-            # A single step that has begun has no share to show: the bar pulses.
-            begun = done == 0 and total == 1
-            bars.update(
-                tasks[key], description=step, completed=done, total=None if begun else total
-            )
+            # A step that has only begun has no share to show: the bar pulses.
+            bars.update(tasks[key], description=step, completed=done, total=total if done else None)
 
         yield report
 
 
-def show_error(error: PatronError) -> None:
+def show_error(message: str, hint: str) -> None:
     """One sentence and how to mend it, on standard error."""
-    ERR.print(Text(error.message, style="bold red"))
-    ERR.print(Text(error.hint))
+    ERR.print(Text(message, style="bold red"), soft_wrap=True)
+    ERR.print(Text(hint), soft_wrap=True)
 
 
 def show_ingest(report: IngestReport) -> None:
@@ -165,7 +166,7 @@ def show_recommendations(recommendations: Recommendations) -> None:
 
 def show_answer(answer: Answer) -> None:
     """Sentences, then items and offer."""
-    OUT.print(Text(answer.text))
+    OUT.print(Text(answer.text), soft_wrap=True)
     show_items(answer.items, answer.currency)
     if answer.offer is not None:
         show_offer(answer.offer, answer.currency)

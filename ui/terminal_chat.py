@@ -24,7 +24,9 @@ def talk(agent: Agent, customer_id: str | None) -> None:
         try:
             answer_turn(agent, text, customer_id, conversation)
         except PatronError as error:
-            show_error(error)
+            show_error(error.message, error.hint)
+        # From here on the conversation itself knows of whom it speaks.
+        customer_id = None
 
 
 def answer_turn(agent: Agent, text: str, customer_id: str | None, conversation: str) -> None:

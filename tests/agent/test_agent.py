@@ -117,7 +117,7 @@ def test_limits_in_a_turn_are_respected(agent: Agent) -> None:
 
 def test_an_unknown_category_is_said_and_replaced_by_the_nearest(agent: Agent) -> None:
     answer = ask(agent, "Recommend bicycles")
-    assert 'no category "bicycle"; the nearest are' in answer.text
+    assert 'no category "bicycles"; the nearest are' in answer.text
     assert answer.items
 
 
@@ -127,6 +127,49 @@ def test_dislike_keeps_an_item_away(agent: Agent) -> None:
     assert first.title in answer.text
     assert first.item_id not in {item.item_id for item in ask(agent, "Recommend something").items}
     assert first.item_id not in {item.item_id for item in agent.recommend("c04").items}
+
+
+def test_the_pages_compare_question(agent: Agent) -> None:
+    text = ask(agent, "Compare with customer c03").text
+    assert "customer c04" in text
+    assert "customer c03" in text
+
+
+def test_a_disliked_title_stays_away_under_another_id(agent: Agent, shop: Shop) -> None:
+    from retrieval.catalogue import Catalogue, Item
+
+    Catalogue.read(shop.items_file).merged(
+        [Item(item_id="cake", title="Milk", category="Dairy", price=139)]
+    ).write(shop.items_file)
+    agent.feedback("c04", "milk", liked=False)
+    assert "Milk" not in {item.title for item in agent.recommend("c04", count=10).items}
+
+
+def test_items_of_one_customer_are_not_anothers(agent: Agent) -> None:
+    agent.ask("Recommend something", customer_id="c04", conversation_id="two")
+    agent.ask("who is customer c05?", conversation_id="two")
+    answer = agent.ask("I did not like that", customer_id="c05", conversation_id="two")
+    assert "not shown an item yet" in answer.text
+    assert agent._resources.ledger.feedback("c05") == {}
+
+
+def test_the_fifth_of_three_is_nobodys(agent: Agent) -> None:
+    items = ask(agent, "Recommend hot drinks").items
+    assert len(items) < 5
+    assert "shown" in ask(agent, "I did not like the fifth one").text
+    assert agent._resources.ledger.feedback("c04") == {}
+
+
+def test_why_keeps_what_was_shown(agent: Agent) -> None:
+    items = ask(agent, "Recommend something").items
+    ask(agent, "Why the first one?")
+    assert ask(agent, "Why the second one?").items == (items[1],)
+
+
+def test_cards_on_the_page_count_as_shown(agent: Agent) -> None:
+    items = agent.recommend("c04", conversation_id="page").items
+    answer = agent.ask("I did not like that", customer_id="c04", conversation_id="page")
+    assert items[0].title in answer.text
 
 
 def test_why_is_about_what_was_shown(agent: Agent) -> None:
@@ -149,8 +192,8 @@ def test_the_stream_is_typed_and_ends_with_the_answer(agent: Agent) -> None:
 
 
 def test_the_desk_names_customers_in_the_text(agent: Agent) -> None:
-    assert agent.ask("who is customer c07?").customer_id == "c07"
-    assert agent.ask("what are they worth?").customer_id == "c07"
+    assert agent.ask("who is customer c07?", conversation_id="t").customer_id == "c07"
+    assert agent.ask("what are they worth?", conversation_id="t").customer_id == "c07"
 
 
 def test_nobody_named(agent: Agent) -> None:

@@ -42,6 +42,12 @@ def test_small_words_are_the_models_own(sentence: str) -> None:
         ("I'm sorry for your loss.", "nonsense"),
         ("", "empty"),
         ("The churn risk of customer 12 is 31%, against 23% for the average customer", "cut off"),
+        ("The churn risk of customer 12 is <31%, against 23% for the average customer.", "sign"),
+        ("The churn risk of customer 12 is -31%, against 23% for the average customer.", "minus"),
+        (
+            "The churn risk of customer 12 is \u202e31%, against 23% for the average customer.",
+            "bidi",
+        ),
         ("The churn risk of customer 1 is 231%, against 23% for the average customer.", "digits"),
     ],
 )

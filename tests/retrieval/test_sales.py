@@ -72,16 +72,6 @@ def test_popular_is_by_recent_then_by_all_customers(log: EventLog) -> None:
     assert build_sales(log, _AS_OF).popular == ["bread", "milk", "jam", "tea"]
 
 
-def test_the_price_paid_is_the_median_for_one(tmp_path: Path) -> None:
-    log = log_of(
-        tmp_path,
-        [bought("a", "2024-01-01", f"o{n}", "milk", n) for n in (100, 110, 900)]
-        + [bought("a", "2024-01-01", "free", "gift", 0)],
-    )
-    items = build_sales(log, _AS_OF).items
-    assert (items["milk"].paid, items["gift"].paid) == (110, None)
-
-
 def test_returns_views_and_the_future_do_not_count(log: EventLog) -> None:
     before = build_sales(log, _AS_OF)
     append(
@@ -125,7 +115,7 @@ def test_a_log_without_pairs(tmp_path: Path) -> None:
     log = log_of(tmp_path, [bought("a", "2024-02-28", "o1", "milk", 129)])
     sales = build_sales(log, _AS_OF)
     assert sales.items == {
-        "milk": ItemSales(item_id="milk", customers=1, orders=1, recent_customers=1, paid=129)
+        "milk": ItemSales(item_id="milk", customers=1, orders=1, recent_customers=1)
     }
     assert sales.bought_with("milk") == []
     empty = build_sales(log, moment("2020-01-01"))

@@ -138,7 +138,7 @@ class FakeAgent:
         said = [sentence.format(id=about) for sentence in SENTENCES]
         for sentence in said:
             time.sleep(0.2)
-            yield Said(sentence=sentence, replaced=False)
+            yield Said(sentence=sentence, written=True, replaced=False)
         answer = " ".join(said)
         kept = self.memory.turns.setdefault((self.viewer.login, conversation_id), [])
         kept.append(self._turn("user", text, about, conversation_id))
@@ -159,7 +159,12 @@ class FakeAgent:
         )
 
     def recommend(
-        self, customer_id: str, *, count: int = 5, filters: Filters | None = None
+        self,
+        customer_id: str,
+        *,
+        count: int = 5,
+        filters: Filters | None = None,
+        conversation_id: str | None = None,
     ) -> Recommendations:
         self.viewer.check_may_see(customer_id)
         return Recommendations(

@@ -11,10 +11,11 @@ import pytest
 from retrieval.shop import Shop
 from tests.tiny_shop import events
 from ui.cli import main
+from ui.logins import check_password, logins_file, read_logins
 
 COMMANDS = (
     "init", "ingest", "index", "finetune", "evaluate", "predict", "recommend", "ask", "chat",
-    "serve", "demo", "doctor",
+    "serve", "login", "demo", "doctor",
 )  # fmt: skip
 
 
@@ -117,6 +118,42 @@ def test_ingest_refuses_another_currency(run: Run, tmp_path: Path) -> None:
     assert code == 2
     assert "keeps GBP" in err
     assert Shop.open(shop).log.version() == -1
+
+
+def test_errors_after_work_began_are_still_json(run: Run, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    run("init", "--shop", shop)
+    rows = [{**row, "amount": "abc"} for row in events()[:20]]
+    code, _, err = run("ingest", write_csv(tmp_path / "bad.csv", rows), "--shop", shop, "--json")
+    assert code == 2
+    assert "--max-bad" in json.loads(err)["error"]["hint"]
+
+
+def test_usage_errors_are_json_too(run: Run) -> None:
+    code, _, err = run("predict", "--json")
+    assert (code, json.loads(err)["error"]["code"]) == (2, "usage_error")
+
+
+def test_a_page_nobody_can_enter_is_not_opened(run: Run, shop: Shop) -> None:
+    code, _, err = run("serve", "--shop", shop.directory)
+    assert code == 2
+    assert "patron login" in err
+
+
+def test_login_is_added(run: Run, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: "correct horse")
+    code, _, _ = run("login", "anna", "--shop", shop.directory, "--customer", "c04")
+    assert code == 0
+    viewer = check_password(read_logins(logins_file(shop.directory)), "anna", "correct horse")
+    assert viewer is not None
+    assert viewer.customer_id == "c04"
+
+
+def test_the_demo_leaves_other_shops_alone(run: Run, shop: Shop) -> None:
+    code, _, err = run("demo", "--shop", shop.directory, "--build-only")
+    assert code == 2
+    assert "not the demonstration" in err
+    assert not logins_file(shop.directory).exists()
 
 
 def test_a_map_that_is_no_map(run: Run, tmp_path: Path) -> None:

