@@ -14,6 +14,9 @@ from finetune.base_model import BaseModelFiles, load_base_model
 
 # A wording longer than its note by more than this would fail the check anyway.
 _SPARE_TOKENS = 12
+# Wordings repeat their notes: guess that many tokens from the note and verify them in one pass.
+# The result is that of plain greedy decoding.
+_LOOKAHEAD = 10
 
 
 class LocalChatModel:
@@ -29,6 +32,10 @@ class LocalChatModel:
         self._lock = threading.Lock()
         self._prefix = self._tokenizer(note_prompt("").rsplit("Note:", 1)[0])["input_ids"]
         self._prefix_cache = self._read_prefix()
+        self._line_ends = [
+            self._tokenizer.eos_token_id,
+            *(i for i in range(len(self._tokenizer)) if "\n" in self._tokenizer.decode([i])),
+        ]
 
     def write(self, note: str) -> str:
         """One sentence that says the note; unchecked."""
@@ -54,8 +61,8 @@ class LocalChatModel:
             past_key_values=copy.deepcopy(self._prefix_cache) if shares else None,
             max_new_tokens=most,
             do_sample=False,
-            stop_strings=["\n"],
-            tokenizer=self._tokenizer,
+            prompt_lookup_num_tokens=_LOOKAHEAD,
+            eos_token_id=self._line_ends,
             pad_token_id=self._tokenizer.pad_token_id,
         )
         generated: list[int] = output[0, len(tokens) :].tolist()

@@ -28,6 +28,8 @@ from retrieval.shop import Shop, write_atomically
 from retrieval.time_split import present
 from retrieval.vector_store import CollectionName, VectorStore
 
+# Raise it when what a generation stores, or how its texts are made, changes.
+_FORMAT = 1
 _CURRENT = "current"
 _MANIFEST = "generation.json"
 
@@ -196,8 +198,8 @@ def _read_manifest(folder: Path) -> GenerationManifest:
 
 
 def inputs_hash(shop: Shop) -> str:
-    """Hash of all but the log that shapes the texts: prompt, settings, catalogue."""
-    digest = hashlib.sha256(load_prompt("history").sha256.encode())
+    """Hash of all but the log that shapes a generation: format, prompt, settings, catalogue."""
+    digest = hashlib.sha256(f"{_FORMAT}:{load_prompt('history').sha256}".encode())
     settings = shop.settings
     for part in (settings.churn, settings.limits, settings.currency, settings.timezone):
         digest.update(str(part).encode())
