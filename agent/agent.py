@@ -6,7 +6,7 @@ method, from the identity bound when the agent was opened.
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Self
@@ -590,6 +590,8 @@ class Agent:
         self, snapshot: Snapshot, known: KnownCustomer, count: int, filters: Filters
     ) -> tuple[Recommendation, ...]:
         opinions = self._resources.ledger.feedback(known.past.customer_id)
+        never = frozenset(self.shop.settings.recommend.never_categories)
+        filters = replace(filters, exclude_categories=filters.exclude_categories | never)
         context = CandidateContext(
             purchases=self._purchases(known),
             as_of=known.past.as_of,

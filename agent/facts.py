@@ -223,7 +223,7 @@ def recommendation_facts(
         return [set_phrase("I found nothing that fits; try a wider price or another category.")]
     named = items[:3]
     titles = _listed([quoted(item.title, _TITLE) for item in named])
-    subject = "I suggest to you" if to_customer else f"I suggest for customer {customer_id}"
+    subject = "For you I suggest" if to_customer else f"For customer {customer_id} I suggest"
     evidence = tuple(record for item in named for record in item.evidence)
     about = Evidence(id=f"customer:{customer_id}", text=f"customer {customer_id}")
     return [

@@ -203,9 +203,10 @@ def ingest_file(
     if not 0 <= limit <= 1:
         raise IngestError(f"--max-bad {limit} is no share.", hint="Give a number from 0 to 1.")
     with shop.lock("ingest"):
-        progress("read", 0, 0)
+        progress("Reading the file", 0, 1)
         raw = read_raw(file)
-        progress("check", 0, raw.rows)
+        progress("Reading the file", 1, 1)
+        progress("Checking rows", 0, raw.rows)
         mapping = map_columns(raw.columns.column_names, column_map, file=str(file))
         checked = check_rows(
             raw,
@@ -220,12 +221,13 @@ def ingest_file(
         new = _not_stored(events, shop.log.event_ids())
         duplicates = events.num_rows - new.num_rows
         _check_accounts(file, raw.rows, new.num_rows, quarantined, duplicates)
-        progress("store", 0, raw.rows)
+        progress("Checking rows", raw.rows, raw.rows)
+        progress("Storing events", 0, raw.rows)
         kept = write_quarantine(shop, raw, checked) if quarantined else None
         merge_items(shop, checked.good, known=frozenset(mapping.sources))
         if new.num_rows:
             shop.log.append(new, source=raw.name)
-        progress("store", raw.rows, raw.rows)
+        progress("Storing events", raw.rows, raw.rows)
         return FileReport(
             file=file,
             read=raw.rows,

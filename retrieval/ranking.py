@@ -25,6 +25,7 @@ class Filters:
 
     Attributes:
         categories: allowed categories, exact; empty allows all.
+        exclude_categories: categories left out, exact.
         min_price: minor units.
         max_price: minor units; items without a price do not pass a price limit.
         exclude_items: item ids.
@@ -34,6 +35,7 @@ class Filters:
     """
 
     categories: frozenset[str] = frozenset()
+    exclude_categories: frozenset[str] = frozenset()
     min_price: int | None = None
     max_price: int | None = None
     exclude_items: frozenset[str] = frozenset()
@@ -133,6 +135,8 @@ def _passes(
     if item is None or item_id in filters.exclude_items or item.title in disliked:
         return False
     if filters.categories and item.category not in filters.categories:
+        return False
+    if item.category in filters.exclude_categories:
         return False
     if filters.new_only and item_id in context.own:
         return False

@@ -102,6 +102,12 @@ class ModelSettings(_Section):
     writer_model: str = "default"
 
 
+class RecommendSettings(_Section):
+    """What is never recommended, such as deposits, coupons or tobacco; categories by name."""
+
+    never_categories: tuple[str, ...] = ()
+
+
 class WindowSettings(_Section):
     """Cut-offs; by default the test window ends with the log and training lies before it."""
 
@@ -125,6 +131,7 @@ class ShopSettings(_Section):
     churn: ChurnSettings = ChurnSettings()
     value: ValueSettings = ValueSettings()
     models: ModelSettings = ModelSettings()
+    recommend: RecommendSettings = RecommendSettings()
     windows: WindowSettings = WindowSettings()
     limits: LimitSettings = LimitSettings()
 

@@ -1,6 +1,7 @@
 """The command line: `patron --help`."""
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -39,8 +40,10 @@ HERE = Path("shop")
 
 def main() -> None:
     """Run a command; errors that a person can mend end in one sentence and exit code 2."""
-    # Deprecations inside libraries are for us, not for whoever runs the command.
+    # Deprecations inside libraries are for us, not for whoever runs the command; their progress
+    # bars would run into ours.
     warnings.simplefilter("ignore", FutureWarning)
+    os.environ.setdefault("TQDM_DISABLE", "1")
     as_json = "--json" in sys.argv
     try:
         code = app(standalone_mode=False)

@@ -20,6 +20,19 @@ from ui.logins import DEMO_LOGINS, logins_file, write_demo_logins
 from ui.terminal import OUT
 
 NAME = "The Complete Journey"
+# Receipts hold them, but nobody wants them recommended.
+_NOT_GOODS = (
+    "Bottle deposits",
+    "Cigarettes",
+    "Cigars",
+    "Coupon",
+    "Coupons/store and mfg",
+    "Fuel",
+    "Fuel, gift cards and other",
+    "Miscellaneous",
+    "Non edible products",
+    "Tobacco other",
+)
 DEMO_SETTINGS = ShopSettings.model_validate(
     {
         "name": NAME,
@@ -27,6 +40,7 @@ DEMO_SETTINGS = ShopSettings.model_validate(
         "timezone": complete_journey.TIME_ZONE,
         # Hardly any household stops buying altogether; many buy far less.
         "churn": {"definition": "decline", "horizon_days": 90},
+        "recommend": {"never_categories": _NOT_GOODS},
         "windows": {"train_cutoff": "2017-07-01T00:00:00Z", "test_cutoff": "2017-10-01T00:00:00Z"},
     }
 )

@@ -129,6 +129,17 @@ def test_dislike_keeps_an_item_away(agent: Agent) -> None:
     assert first.item_id not in {item.item_id for item in agent.recommend("c04").items}
 
 
+def test_what_the_shop_never_recommends(agent: Agent) -> None:
+    settings = agent.shop.settings
+    never = settings.model_copy(
+        update={"recommend": settings.recommend.model_copy(update={"never_categories": ("Dairy",)})}
+    )
+    agent.shop.settings = never
+    items = agent.recommend("c04", count=10).items
+    assert items
+    assert "Dairy" not in {item.category for item in items}
+
+
 def test_the_pages_compare_question(agent: Agent) -> None:
     text = ask(agent, "Compare with customer c03").text
     assert "customer c04" in text

@@ -248,11 +248,15 @@ def test_a_missing_file_stops_before_the_others(shop: Shop, tmp_path: Path) -> N
 
 def test_several_files_sum_up(shop: Shop, tmp_path: Path) -> None:
     file = _write(tmp_path, _HEADER + _GOOD)
-    steps: list[str] = []
-    report = ingest_files(shop, [file, file], progress=lambda step, done, total: steps.append(step))
+    steps: list[tuple[str, int, int]] = []
+    report = ingest_files(
+        shop, [file, file], progress=lambda step, done, total: steps.append((step, done, total))
+    )
     assert report.to_json()["files"][1]["duplicates"] == 5
     assert (report.read, report.accepted, report.quarantined, report.duplicates) == (10, 5, 0, 5)
-    assert steps[:3] == ["read", "check", "store"]
+    begun = [step for step, done, _ in steps if done == 0]
+    ended = [step for step, done, total in steps if done == total]
+    assert begun == ended == ["Reading the file", "Checking rows", "Storing events"] * 2
 
 
 def test_only_one_process_ingests(shop: Shop, tmp_path: Path) -> None:

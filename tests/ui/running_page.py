@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.agent import Agent
 from agent.viewer import Viewer
 from tests.ui.fake_agent import FakeAgent, make_shop
 from ui.logins import Login, hash_password
@@ -36,8 +37,15 @@ class RunningPage:
 @contextmanager
 def running_page(directory: Path) -> Iterator[RunningPage]:
     agent = FakeAgent(make_shop(directory / "shop"))
+    with served(agent, make_logins()) as address:
+        yield RunningPage(address, agent)
+
+
+@contextmanager
+def served(agent: Agent | FakeAgent, logins: dict[str, Login]) -> Iterator[str]:
+    """The address of the real server, in a thread, with an agent behind it."""
     listening = listen("127.0.0.1", 0)
-    server = make_server(build_app(agent, make_logins()))
+    server = make_server(build_app(agent, logins))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -46,7 +54,7 @@ def running_page(directory: Path) -> Iterator[RunningPage]:
             assert thread.is_alive(), "the server ended"
             assert time.monotonic() < deadline, "the server did not start"
             time.sleep(0.05)
-        yield RunningPage(f"http://127.0.0.1:{listening.getsockname()[1]}", agent)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(timeout=15)

@@ -226,7 +226,7 @@ def test_ask(run: Run, shop: Shop) -> None:
     }  # fmt: skip
     assert document["intent"] == "churn"
     code, out, _ = run("ask", "recommend something", "--customer", "c04", "--shop", shop.directory)
-    assert "I suggest for customer c04" in " ".join(out.split())
+    assert "For customer c04 I suggest" in " ".join(out.split())
 
 
 def test_evaluate(run: Run, shop: Shop) -> None:
