@@ -31,6 +31,15 @@ def is_grounded(sentence: str, fact: str) -> bool:
     )
 
 
+def may_become_grounded(beginning: str, fact: str) -> bool:
+    """Whether the beginning of a sentence can still end up saying what a fact says.
+
+    Its last word may be unfinished and is not judged.
+    """
+    words = _statement(beginning)[:-1]
+    return _statement(fact)[: len(words)] == words
+
+
 def ungrounded_numbers(text: str, evidence: Iterable[str]) -> list[str]:
     """Numbers of a text that stand in none of the evidence texts."""
     known = {number for record in evidence for number in numbers(record)}

@@ -7,9 +7,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, DynamicCache
+from transformers import (
+    AutoTokenizer,
+    DynamicCache,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from agent.chat_model import first_line, note_prompt
+from agent.grounding import may_become_grounded
 from finetune.base_model import BaseModelFiles, load_base_model
 
 # A wording longer than its note by more than this would fail the check anyway.
@@ -42,7 +48,7 @@ class LocalChatModel:
         tokens = self._tokenizer(note_prompt(note))["input_ids"]
         most = len(self._tokenizer(note)["input_ids"]) + _SPARE_TOKENS
         with self._lock, _one_thread():
-            written = self._generate(tokens, most)
+            written = self._generate(tokens, most, note)
         return first_line(self._tokenizer.decode(written, skip_special_tokens=True))
 
     @torch.inference_mode()
@@ -52,7 +58,7 @@ class LocalChatModel:
         return cache
 
     @torch.inference_mode()
-    def _generate(self, tokens: list[int], most: int) -> list[int]:
+    def _generate(self, tokens: list[int], most: int, note: str) -> list[int]:
         # Tokens may merge where the note begins; only a true prefix may be skipped.
         shares = tokens[: len(self._prefix)] == self._prefix
         output = self._model.generate(
@@ -63,10 +69,22 @@ class LocalChatModel:
             do_sample=False,
             prompt_lookup_num_tokens=_LOOKAHEAD,
             eos_token_id=self._line_ends,
+            stopping_criteria=StoppingCriteriaList([_Strayed(self._tokenizer, note, len(tokens))]),
             pad_token_id=self._tokenizer.pad_token_id,
         )
         generated: list[int] = output[0, len(tokens) :].tolist()
         return generated
+
+
+class _Strayed(StoppingCriteria):
+    """Ends a wording that can no longer pass the check: it would be replaced anyway."""
+
+    def __init__(self, tokenizer: Any, note: str, start: int) -> None:
+        self._tokenizer, self._note, self._start = tokenizer, note, start
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        written = self._tokenizer.decode(input_ids[0, self._start :])
+        return torch.tensor([not may_become_grounded(written, self._note)])
 
 
 @contextmanager

@@ -6,7 +6,12 @@ from hypothesis import strategies as st
 
 from agent.chat_model import note_prompt
 from agent.facts import Fact
-from agent.grounding import is_grounded, numbers, ungrounded_numbers
+from agent.grounding import (
+    is_grounded,
+    may_become_grounded,
+    numbers,
+    ungrounded_numbers,
+)
 from agent.ledger import Ledger
 from agent.writer import REPLACED, WRITTEN, write_sentences
 from retrieval.shop import Shop
@@ -53,6 +58,14 @@ def test_small_words_are_the_models_own(sentence: str) -> None:
 )
 def test_anything_else_fails(sentence: str, why: str) -> None:
     assert not is_grounded(sentence, FACT), why
+
+
+def test_a_beginning_may_go_on_until_it_strays() -> None:
+    for end in range(len(FACT)):
+        assert may_become_grounded(FACT[:end], FACT), FACT[:end]
+    assert may_become_grounded("The churn risk of customer 12 is 3", FACT)
+    assert not may_become_grounded("The churn risk of customer 12 is 3%, ag", FACT)
+    assert not may_become_grounded("You will be sorry", FACT)
 
 
 def test_money_and_dates_are_whole_tokens() -> None:
