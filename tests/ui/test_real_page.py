@@ -52,9 +52,17 @@ def log_in(browser: Browser, address: str, login: str) -> Page:
 
 
 def ask(page: Page, question: str, expected: str) -> None:
-    page.fill("#question textarea", question)
-    page.keyboard.press("Enter")
-    expect(page.locator("#chat")).to_contain_text(expected)
+    """Ask once the answer before has ended: until then the page does not take a question."""
+    box, chat = page.locator("#question textarea"), page.locator("#chat")
+    box.fill(question)
+    for _ in range(20):
+        box.press("Enter")
+        try:
+            expect(chat).to_contain_text(question, timeout=1_500)
+            break
+        except AssertionError:
+            continue
+    expect(chat).to_contain_text(expected)
 
 
 def test_the_desk_talks_about_a_real_household(
