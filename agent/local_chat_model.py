@@ -10,7 +10,6 @@ import torch
 from transformers import (
     AutoTokenizer,
     DynamicCache,
-    StoppingCriteria,
     StoppingCriteriaList,
 )
 
@@ -76,7 +75,7 @@ class LocalChatModel:
         return generated
 
 
-class _Strayed(StoppingCriteria):
+class _Strayed:
     """Ends a wording that can no longer pass the check: it would be replaced anyway."""
 
     def __init__(self, tokenizer: Any, note: str, start: int) -> None:
