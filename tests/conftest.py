@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -13,6 +14,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from retrieval.shop import Shop
 from tests.tiny_model import build_tiny_model
 from tests.tiny_shop import build_trained_shop, copy_shop
+
+# A busy machine is no fault of the code.
+settings.register_profile("patron", deadline=None)
+settings.load_profile("patron")
 
 # Threads that wait for one another cost more than a tiny model's whole pass.
 torch.set_num_threads(1)
