@@ -4,29 +4,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from agent.agent import Agent
 from agent.ledger import Ledger
 from agent.viewer import Viewer
 from retrieval.shop import Shop
 from tests.ui.running_page import served
-from tests.ui.test_page_browser import CHROMIUM, FLAGS
 from ui.logins import Login, hash_password
 
 PASSWORD = "a long password"
 # The first answer loads the index and the models.
 expect.set_options(timeout=30_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        pytest.fail(f"{CHROMIUM} is missing; install it with: apt-get install chromium")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
