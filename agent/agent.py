@@ -6,7 +6,7 @@ method, from the identity bound when the agent was opened.
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Self
@@ -31,13 +31,15 @@ from agent.understanding import matching_categories, understand
 from agent.viewer import Viewer
 from agent.writer import REPLACED, WRITTEN, write_sentences
 from finetune.scoring import Score, score_all
-from retrieval.candidates import CandidateContext, Purchase, purchases_of
+from retrieval.arranging import Judge
 from retrieval.errors import UnknownCustomerError
 from retrieval.events import Event
 from retrieval.evidence import Evidence
+from retrieval.filters import Filters
 from retrieval.ingest import append_event
 from retrieval.progress import Progress, no_progress
-from retrieval.ranking import Filters, Recommendation, recommend
+from retrieval.purchases import Purchase, purchases_of
+from retrieval.ranking import Recommendation, RecommendContext, Selection, recommend
 from retrieval.shop import ChurnDefinition, Shop
 from retrieval.time_split import present
 from retrieval.words import mentions
@@ -145,35 +147,49 @@ class Agent:
 
     def recommend(
         self,
-        customer_id: str,
+        customer_id: str | None,
         *,
         count: int = 5,
         filters: Filters | None = None,
         conversation_id: str | None = None,
+        with_offer: bool = True,
     ) -> Recommendations:
         """Items for a customer, each with its reason and evidence, and the offer that fits.
 
         Args:
-            customer_id: for whom.
+            customer_id: for whom; None for somebody new whom the log does not know.
             count: how many items at most.
-            filters: what every item must respect.
+            filters: what every item must respect; where nothing fits they are loosened, and
+                `notes` says how.
             conversation_id: where the items are shown, so that "why the second?" means them.
+            with_offer: whether to choose an offer too, which takes a prediction.
 
         Raises:
             AccessError: the viewer may not see the customer.
-            UnknownCustomerError: the customer has no order.
+            UnknownCustomerError: the desk names a customer who is not in the log.
         """
-        self.viewer.check_may_see(customer_id)
+        if customer_id is None:
+            self.viewer.check_desk("A recommendation for somebody new")
+        else:
+            self.viewer.check_may_see(customer_id)
         snapshot = self._resources.snapshot()
-        known = self._resources.customer(snapshot, customer_id)
-        items = self._recommend(snapshot, known, count, filters or Filters())
-        if conversation_id is not None:
-            self._talks[conversation_id] = _Talk(customer_id=customer_id, items=items)
+        purchases = self._bought(customer_id)
+        found = self._recommend(snapshot, customer_id, purchases, count, filters or Filters())
+        if conversation_id is not None and customer_id is not None:
+            self._talks[conversation_id] = _Talk(customer_id=customer_id, items=found.items)
+        offer: OfferDecision | NoOffer | None = None
+        if with_offer and customer_id is not None and purchases:
+            offer = self._offer(snapshot, self._resources.customer(snapshot, customer_id))
+        elif with_offer:
+            offer = NoOffer(
+                reason="No offer fits somebody without an order.", rule=None, considered={}
+            )
         return Recommendations(
             customer_id=customer_id,
-            items=items,
-            offer=self._offer(snapshot, known),
+            items=found.items,
+            offer=offer,
             currency=self.shop.settings.currency,
+            notes=found.notes,
         )
 
     def offer(self, customer_id: str) -> OfferDecision | NoOffer:
@@ -404,22 +420,29 @@ class Agent:
                 hint="Pick a customer, or name one in the question: who is customer 1?",
             )
         snapshot = self._resources.snapshot()
+        match request.intent:
+            case Intent.RECOMMEND:
+                yield from self._say_recommendations(request, snapshot, subject, collected)
+                return
+            case Intent.LIKE | Intent.DISLIKE:
+                yield from self._take_feedback(request, subject, talk)
+                return
+            case Intent.WHY_ITEM:
+                yield from self._say_why(request, snapshot, subject, talk, collected)
+                return
+        if not self.viewer.is_desk and not self._bought(subject):
+            yield facts.set_phrase("You have no orders here yet; ask me for a recommendation.")
+            return
         known = self._resources.customer(snapshot, subject)
         match request.intent:
-            case Intent.WHO:
-                yield from self._say_who(snapshot, known, collected)
             case Intent.CHURN | Intent.VALUE:
                 yield from self._say_prediction(request.intent, snapshot, known, collected)
             case Intent.COMPARE:
                 yield from self._say_comparison(request, snapshot, known, collected)
             case Intent.OFFER:
                 yield from self._say_offer(snapshot, known, collected)
-            case Intent.LIKE | Intent.DISLIKE:
-                yield from self._take_feedback(request, subject, talk)
-            case Intent.WHY_ITEM:
-                yield from self._say_why(request, snapshot, known, talk, collected)
             case _:
-                yield from self._say_recommendations(request, snapshot, known, collected)
+                yield from self._say_who(snapshot, known, collected)
 
     def _say_who(
         self, snapshot: Snapshot, known: KnownCustomer, collected: "_Collected"
@@ -480,35 +503,40 @@ class Agent:
         self,
         request: Request,
         snapshot: Snapshot,
-        known: KnownCustomer,
+        customer_id: str,
         collected: "_Collected",
     ) -> Iterator[Fact | StreamEvent]:
         filters, note = self._filters(request, snapshot)
-        items = self._recommend(snapshot, known, 5, filters)
+        purchases = self._bought(customer_id)
+        found = self._recommend(snapshot, customer_id, purchases, 5, filters)
         if note:
             yield note
-        yield from collected.recommended(items)
+        for given_up in found.notes:
+            yield facts.given_up_fact(given_up)
+        yield from collected.recommended(found.items)
         yield from facts.recommendation_facts(
-            items, to_customer=not self.viewer.is_desk, customer_id=known.past.customer_id
+            found.items, to_customer=not self.viewer.is_desk, customer_id=customer_id
         )
-        offer = self._offer(snapshot, known)
-        yield from collected.offered(offer)
+        if purchases:
+            offer = self._offer(snapshot, self._resources.customer(snapshot, customer_id))
+            yield from collected.offered(offer)
 
     def _say_why(
         self,
         request: Request,
         snapshot: Snapshot,
-        known: KnownCustomer,
+        customer_id: str,
         talk: _Talk,
         collected: "_Collected",
     ) -> Iterator[Fact | StreamEvent]:
-        items = talk.shown_to(known.past.customer_id)
+        items = talk.shown_to(customer_id)
         if not items:
-            items = self._recommend(snapshot, known, 5, Filters())
+            purchases = self._bought(customer_id)
+            items = self._recommend(snapshot, customer_id, purchases, 5, Filters()).items
             collected.shown = items
         if not items:
             yield from facts.recommendation_facts(
-                items, to_customer=not self.viewer.is_desk, customer_id=known.past.customer_id
+                items, to_customer=not self.viewer.is_desk, customer_id=customer_id
             )
             return
         item = _meant(items, request.position)
@@ -564,10 +592,12 @@ class Agent:
     def _nearest_categories(self, snapshot: Snapshot, wanted: str) -> frozenset[str]:
         vector = self._resources.embedder.embed([wanted])[0]
         texts = snapshot.generation.vectors.nearest_items(vector, 8)
+        known = snapshot.catalogue.items
         found = [
-            snapshot.catalogue.items[item_id].category
+            known[item_id].category
             for text in texts
-            for item_id in list(snapshot.items_by_text.get(text.id, ()))[:1]
+            for item_id in snapshot.assortment.with_text(text.id)[:1]
+            if item_id in known
         ]
         return frozenset(category for category in found[:3] if category)
 
@@ -587,28 +617,54 @@ class Agent:
         )
 
     def _recommend(
-        self, snapshot: Snapshot, known: KnownCustomer, count: int, filters: Filters
-    ) -> tuple[Recommendation, ...]:
-        opinions = self._resources.ledger.feedback(known.past.customer_id)
-        never = frozenset(self.shop.settings.recommend.never_categories)
-        filters = replace(filters, exclude_categories=filters.exclude_categories | never)
-        context = CandidateContext(
-            purchases=self._purchases(known),
-            as_of=known.past.as_of,
+        self,
+        snapshot: Snapshot,
+        customer_id: str | None,
+        purchases: list[Purchase],
+        count: int,
+        filters: Filters,
+    ) -> Selection:
+        opinions = {} if customer_id is None else self._resources.ledger.feedback(customer_id)
+        context = RecommendContext(
+            recommender=snapshot.generation.recommender,
+            assortment=snapshot.assortment,
             catalogue=snapshot.catalogue,
-            sales=snapshot.generation.sales,
-            vectors=snapshot.generation.vectors,
-            items_by_text=snapshot.items_by_text,
+            purchases=purchases,
+            as_of=present(self.shop),
+            currency=self.shop.settings.currency,
         )
-        return tuple(
-            recommend(
-                context,
-                count=count,
-                filters=filters,
-                currency=self.shop.settings.currency,
-                disliked=frozenset(item for item, liked in opinions.items() if not liked),
+        return recommend(
+            context,
+            count=count,
+            filters=filters,
+            disliked=frozenset(item for item, liked in opinions.items() if not liked),
+            judge=self._judge(snapshot, customer_id, purchases),
+        )
+
+    def _judge(
+        self, snapshot: Snapshot, customer_id: str | None, purchases: list[Purchase]
+    ) -> Judge | None:
+        """The language model's judgement by the customer's history, where the shop wants it."""
+        if not self.shop.settings.recommend.language_model or customer_id is None or not purchases:
+            return None
+        history = self._resources.customer(snapshot, customer_id).history.text
+        return lambda titles: self._resources.item_judge.judge(history, titles)
+
+    def _bought(self, customer_id: str | None) -> list[Purchase]:
+        """What somebody bought; nothing for somebody new.
+
+        Raises:
+            UnknownCustomerError: the desk names a customer who is not in the log.
+        """
+        if customer_id is None:
+            return []
+        purchases = purchases_of(self.shop.log, customer_id, present(self.shop))
+        if not purchases and self.viewer.is_desk and not self.shop.log.has_customer(customer_id):
+            raise UnknownCustomerError(
+                f"There is no customer '{customer_id}' in the log.",
+                hint="Check the id; for somebody new use: patron recommend --new-customer",
             )
-        )
+        return purchases
 
     def _offer(self, snapshot: Snapshot, known: KnownCustomer) -> OfferDecision | NoOffer:
         prediction = self._predict(snapshot, known)

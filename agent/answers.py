@@ -77,19 +77,27 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendations:
-    """Items for a customer, and the offer that goes with them."""
+    """Items for a customer, and the offer that goes with them.
 
-    customer_id: str
+    Attributes:
+        customer_id: None for somebody new whom the log does not know.
+        offer: None where it was not asked for.
+        notes: what had to be given up of what was asked, one sentence each.
+    """
+
+    customer_id: str | None
     items: tuple[Recommendation, ...]
-    offer: OfferDecision | NoOffer
+    offer: OfferDecision | NoOffer | None
     currency: str
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The shape for scripts."""
         return {
             "customer_id": self.customer_id,
             "items": [item_json(item, self.currency) for item in self.items],
-            "offer": offer_json(self.offer, self.currency),
+            "offer": None if self.offer is None else offer_json(self.offer, self.currency),
+            "notes": list(self.notes),
         }
 
 
@@ -182,6 +190,7 @@ def item_json(item: Recommendation, currency: str) -> dict[str, Any]:
         "score": item.score,
         "sources": [source.value for source in item.sources],
         "reason": item.reason,
+        "cites": list(item.cites),
         "evidence": [evidence_json(record) for record in item.evidence],
     }
 

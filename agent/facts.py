@@ -7,12 +7,12 @@ from datetime import timedelta
 from agent.answers import Prediction
 from agent.offers import NoOffer, OfferDecision
 from finetune.adapter import Manifest
-from retrieval.candidates import Purchase
 from retrieval.catalogue import Catalogue
 from retrieval.evidence import Evidence, order_evidence
 from retrieval.history import quoted, usual_gap, usual_spend
 from retrieval.money import format_money
 from retrieval.orders import CustomerPast
+from retrieval.purchases import Purchase
 from retrieval.ranking import Recommendation
 
 _TITLE = 60
@@ -94,6 +94,11 @@ def nearest_categories_fact(wanted: Sequence[str], categories: Sequence[str]) ->
         return set_phrase(f'The catalogue has no category "{asked}".')
     names = _listed([quoted(category) for category in categories])
     return set_phrase(f'The catalogue has no category "{asked}"; the nearest are {names}.')
+
+
+def given_up_fact(note: str) -> Fact:
+    """What had to be given up of what was asked for."""
+    return log_fact("relaxed", note, note)
 
 
 def who_facts(past: CustomerPast, currency: str, *, to_customer: bool) -> list[Fact]:

@@ -6,7 +6,7 @@ the next answer; one answer uses one snapshot throughout.
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -17,9 +17,11 @@ from agent.ledger import Ledger
 from agent.offers import OfferBook, read_offers
 from finetune.adapter import current_adapter
 from finetune.base_model import BaseModelFiles, find_base_model, token_counter
+from finetune.indexing import SOURCES
+from finetune.item_judge import ItemJudge
 from finetune.lora_predictor import LoraPredictor
 from finetune.value import Stage
-from retrieval.candidates import items_by_text
+from retrieval.assortment import Assortment
 from retrieval.catalogue import Catalogue
 from retrieval.embedder import Embedder, Vectors, open_embedder
 from retrieval.errors import UnknownCustomerError
@@ -43,12 +45,13 @@ class Snapshot:
     """One consistent set of what is read from files.
 
     Attributes:
+        assortment: what the shop may show now.
         index_fits: whether settings, prompts and catalogue are still those of the index.
     """
 
     generation: Generation
     catalogue: Catalogue
-    items_by_text: Mapping[str, Sequence[str]]
+    assortment: Assortment
     offers: OfferBook
     index_fits: bool
 
@@ -107,6 +110,11 @@ class Resources:
 
         return LocalChatModel(self.base_model)
 
+    @cached_property
+    def item_judge(self) -> ItemJudge:
+        """The base model's own judgement of items, for shops that switch it on."""
+        return ItemJudge.load(self.base_model)
+
     def snapshot(self) -> Snapshot:
         """The newest consistent set of files.
 
@@ -122,14 +130,16 @@ class Resources:
             if self._snapshot is None or self._snapshot[0] != stamp:
                 self._retire()
                 catalogue = Catalogue.read(self.shop.items_file)
-                generation = open_generation(self.shop, self.embedder)
+                generation = open_generation(self.shop, self.embedder, SOURCES)
                 self._snapshot = (
                     stamp,
                     Snapshot(
                         generation=generation,
-                        index_fits=generation.manifest.inputs == inputs_hash(self.shop),
+                        index_fits=generation.manifest.inputs == inputs_hash(self.shop, catalogue),
                         catalogue=catalogue,
-                        items_by_text=items_by_text(catalogue),
+                        assortment=Assortment(
+                            generation.recommender.table, catalogue, self.shop.settings.recommend
+                        ),
                         offers=read_offers(
                             self.shop.offers_file,
                             self.shop.settings.currency,

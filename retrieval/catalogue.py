@@ -12,29 +12,52 @@ import pyarrow.parquet as pq
 from retrieval.errors import ShopError
 from retrieval.shop import write_atomically
 
+_OPTIONAL = ("cost", "stock")
+
 ITEM_SCHEMA = pa.schema(
     [
         pa.field("item_id", pa.string(), nullable=False),
         pa.field("title", pa.string(), nullable=False),
         pa.field("category", pa.string(), nullable=False),  # "" where unknown
         pa.field("price", pa.int64()),  # minor units; null where unknown
+        pa.field("cost", pa.int64()),  # minor units; null where unknown
+        pa.field("stock", pa.int64()),  # pieces; null where it is not kept
     ]
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One thing the shop sells; `price` is in minor units, None where unknown."""
+    """One thing the shop sells.
+
+    Attributes:
+        price: minor units, None where unknown.
+        cost: what it costs the shop, minor units, None where unknown.
+        stock: pieces left, None where it is not kept; an item with none left is not shown.
+    """
 
     item_id: str
     title: str
     category: str
     price: int | None
+    cost: int | None = None
+    stock: int | None = None
 
     @property
     def text(self) -> str:
         """What is embedded; items that share it share one vector."""
         return f"{self.title} ({self.category})" if self.category else self.title
+
+    def over(self, older: "Item") -> "Item":
+        """This item, with what it leaves unknown taken from an older record of it."""
+        return Item(
+            item_id=self.item_id,
+            title=self.title if self.title != self.item_id else older.title,
+            category=self.category or older.category,
+            price=self.price if self.price is not None else older.price,
+            cost=self.cost if self.cost is not None else older.cost,
+            stock=self.stock if self.stock is not None else older.stock,
+        )
 
 
 class Catalogue:
@@ -53,7 +76,8 @@ class Catalogue:
         if not file.exists():
             return cls([])
         try:
-            table = pq.read_table(file).select(ITEM_SCHEMA.names).cast(ITEM_SCHEMA)
+            table = _with_optional_columns(pq.read_table(file))
+            table = table.select(ITEM_SCHEMA.names).cast(ITEM_SCHEMA)
         except (pa.ArrowException, KeyError, OSError) as error:
             raise ShopError(
                 f"{file} is not a catalogue: {error}.",
@@ -77,14 +101,7 @@ class Catalogue:
         items = dict(self.items)
         for item in newer:
             old = items.get(item.item_id)
-            if old is not None:
-                item = Item(
-                    item_id=item.item_id,
-                    title=item.title if item.title != item.item_id else old.title,
-                    category=item.category or old.category,
-                    price=item.price if item.price is not None else old.price,
-                )
-            items[item.item_id] = item
+            items[item.item_id] = item if old is None else item.over(old)
         return Catalogue(items.values())
 
     def title(self, item_id: str) -> str:
@@ -99,3 +116,11 @@ class Catalogue:
 
     def __len__(self) -> int:
         return len(self.items)
+
+
+def _with_optional_columns(table: pa.Table) -> pa.Table:
+    """The table with the columns that an older or simpler catalogue need not have."""
+    for name in _OPTIONAL:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(table.num_rows, pa.int64()))
+    return table

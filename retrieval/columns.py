@@ -10,9 +10,16 @@ from retrieval.events import AMOUNT, CUSTOMER_ID, ITEM_ID, KIND, ORDER_ID, QUANT
 UNIT_PRICE = "unit_price"
 TITLE = "title"
 CATEGORY = "category"
+PRICE = "price"
+COST = "cost"
+STOCK = "stock"
 
-# Names as `_plain` leaves them; the first that a file has is taken.
-_COMMON_NAMES: Mapping[str, str] = {
+_ITEM_CODES = (
+    "itemid productid stockcode sku articleid articleno articlenumber productcode itemcode "
+    "itemno itemnumber productkey"
+)
+_ITEM_NAMES = "upc ean gtin asin isbn article item product"
+_LOG_NAMES: Mapping[str, str] = {
     CUSTOMER_ID: (
         "customerid customer custid customernumber customerno customerkey customercode clientid "
         "client householdid householdkey household memberid membernumber userid user buyerid "
@@ -29,10 +36,7 @@ _COMMON_NAMES: Mapping[str, str] = {
         "transactionid transactionno receiptid receiptno receiptnumber receipt cartid ticketid "
         "billno billid saleid basket order transaction"
     ),
-    ITEM_ID: (
-        "itemid productid stockcode sku articleid articleno articlenumber productcode itemcode "
-        "itemno itemnumber productkey upc ean gtin asin isbn article item product"
-    ),
+    ITEM_ID: f"{_ITEM_CODES} {_ITEM_NAMES}",
     QUANTITY: (
         "quantity qty quantitysold orderquantity units unitssold numberofitems numberofunits "
         "numberofcds itemcount pieces"
@@ -53,7 +57,51 @@ _COMMON_NAMES: Mapping[str, str] = {
         "producttype"
     ),
 }
-TARGETS = tuple(_COMMON_NAMES)
+# No "quantity" among the names of stock: in a log of orders it is what was sold.
+_CATALOGUE_NAMES: Mapping[str, str] = {
+    ITEM_ID: f"{_ITEM_CODES} productno productnumber partnumber variantsku plu id {_ITEM_NAMES}",
+    TITLE: (
+        "title productname itemname producttitle itemtitle articlename name productdescription "
+        "itemdescription description product item article"
+    ),
+    CATEGORY: (
+        "category categoryname productcategory itemcategory department departmentname "
+        "productgroup commodity producttype"
+    ),
+    PRICE: (
+        "price unitprice itemprice sellingprice retailprice regularprice listprice variantprice "
+        "priceperunit priceeach saleprice rrp msrp"
+    ),
+    COST: (
+        "cost unitcost costprice itemcost productcost costperitem costperunit purchaseprice "
+        "buyingprice wholesaleprice"
+    ),
+    STOCK: (
+        "stock inventory onhand quantityinstock stockquantity stockqty qtyinstock stocklevel "
+        "stockonhand quantityonhand qtyonhand inventoryquantity inventoryqty inventorylevel "
+        "variantinventoryqty unitsinstock piecesinstock"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """What columns of a kind of file may mean.
+
+    Attributes:
+        names: target to its common names, as `_plain` leaves them; the first that a file has is
+            taken, and a column once taken is not guessed again.
+        needed: of each group, a file must have one target.
+    """
+
+    names: Mapping[str, str]
+    needed: tuple[tuple[str, ...], ...]
+
+
+LOG = Targets(names=_LOG_NAMES, needed=((CUSTOMER_ID,), (TIMESTAMP,), (AMOUNT, UNIT_PRICE)))
+CATALOGUE = Targets(
+    names=_CATALOGUE_NAMES, needed=((ITEM_ID,), (TITLE, CATEGORY, PRICE, COST, STOCK))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +118,11 @@ class ColumnMapping:
 
 
 def map_columns(
-    names: Sequence[str], explicit: Mapping[str, str] | None = None, *, file: str
+    names: Sequence[str],
+    explicit: Mapping[str, str] | None = None,
+    *,
+    file: str,
+    targets: Targets = LOG,
 ) -> ColumnMapping:
     """Decide which column is what; what `explicit` (target to source) says, wins.
 
@@ -78,29 +130,30 @@ def map_columns(
         names: the source's column names.
         explicit: as `--map target=source` gave it.
         file: the source's name, for messages.
+        targets: those of a log or of a catalogue.
 
     Raises:
         IngestError: an option names an unknown target or an absent column, or a column that no
-            log can do without is not found.
+            such file can do without is not found.
     """
     sources = dict(explicit or {})
     for target, source in sources.items():
-        _check_option(names, target, source, file)
-    guessed = _guesses(names, sources)
+        _check_option(names, target, source, file, tuple(targets.names))
+    guessed = _guesses(names, sources, targets)
     sources |= guessed
-    for needed in ((CUSTOMER_ID,), (TIMESTAMP,), (AMOUNT, UNIT_PRICE)):
+    for needed in targets.needed:
         if not any(target in sources for target in needed):
-            raise _missing(needed, names, file)
+            raise _missing(needed, names, file, separated=bool(sources))
     return ColumnMapping(
-        sources={target: sources[target] for target in TARGETS if target in sources},
-        guessed=tuple(target for target in TARGETS if target in guessed),
+        sources={target: sources[target] for target in targets.names if target in sources},
+        guessed=tuple(target for target in targets.names if target in guessed),
     )
 
 
-def _guesses(names: Sequence[str], explicit: Mapping[str, str]) -> dict[str, str]:
+def _guesses(names: Sequence[str], explicit: Mapping[str, str], targets: Targets) -> dict[str, str]:
     taken = set(explicit.values())
     guesses: dict[str, str] = {}
-    for target, common in _COMMON_NAMES.items():
+    for target, common in targets.names.items():
         by_plain = {_plain(name): name for name in reversed(names) if name not in taken}
         found = next((by_plain[one] for one in common.split() if one in by_plain), None)
         if target not in explicit and found is not None:
@@ -113,17 +166,19 @@ def _plain(name: str) -> str:
     return "".join(character for character in name.casefold() if character.isalnum())
 
 
-def _check_option(names: Sequence[str], target: str, source: str, file: str) -> None:
+def _check_option(
+    names: Sequence[str], target: str, source: str, file: str, targets: tuple[str, ...]
+) -> None:
     option = f"--map {target}={source}"
-    if target not in TARGETS:
+    if target not in targets:
         raise IngestError(
-            f"{option}: there is no '{target}' to map to.{_nearest(target, TARGETS)}",
-            hint=f"Map to one of: {', '.join(TARGETS)}.",
+            f"{option}: there is no '{target}' to map to.{_nearest(target, targets)}",
+            hint=f"Map to one of: {', '.join(targets)}.",
         )
     if source not in names:
         raise IngestError(
             f"{option}: {file} has no column '{source}'.{_nearest(source, names)}",
-            hint=f"Its columns are: {_listed(names)}.",
+            hint=f"Its columns are: {listed(names)}.",
         )
 
 
@@ -133,8 +188,10 @@ def _nearest(word: str, words: Sequence[str]) -> str:
     return f" Did you mean '{by_plain[near[0]]}'?" if near else ""
 
 
-def _missing(needed: tuple[str, ...], names: Sequence[str], file: str) -> IngestError:
-    if len(names) == 1:
+def _missing(
+    needed: tuple[str, ...], names: Sequence[str], file: str, *, separated: bool
+) -> IngestError:
+    if len(names) == 1 and not separated:
         return IngestError(
             f"{file} has a single column, '{names[0][:80]}'; its separator was not recognised.",
             hint="Separate the columns by comma, semicolon, tab, pipe or spaces.",
@@ -142,11 +199,12 @@ def _missing(needed: tuple[str, ...], names: Sequence[str], file: str) -> Ingest
     headerless = any(name.replace(".", "").isdigit() for name in names)
     header = " Its first line looks like data: put a line of column names first." * headerless
     return IngestError(
-        f"{file} has no column for {' or '.join(needed)}; its columns are: {_listed(names)}.",
+        f"{file} has no column for {' or '.join(needed)}; its columns are: {listed(names)}.",
         hint=f"Name it with --map {needed[0]}=COLUMN.{header}",
     )
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Column names for a message, shortened where they are many or long."""
     shown = ", ".join(name[:80] for name in names[:40])
     return f"{shown} and {len(names) - 40} more" if len(names) > 40 else shown

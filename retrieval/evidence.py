@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from retrieval.candidates import Purchase
 from retrieval.catalogue import Item
 from retrieval.money import format_money
+from retrieval.purchases import Purchase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Build and open index generations: texts, vectors and sales, rebuilt from the log at will.
+"""Build and open index generations: texts, vectors and the recommender, rebuilt at will.
 
 `index/current` names the generation that readers use. A build works in a hidden folder, is renamed
 when whole, and only then does the pointer move; a reader sees the old generation or the new.
@@ -16,21 +16,28 @@ from pathlib import Path
 
 from prompts.library import load_prompt
 from retrieval.catalogue import Catalogue
-from retrieval.embedder import Embedder
+from retrieval.embedder import Embedder, Vectors
 from retrieval.embedding_cache import EmbeddingCache, text_id
-from retrieval.errors import IndexMissingError, StorageError
+from retrieval.errors import IndexMissingError, ShopError, StorageError
 from retrieval.history import render_history, usual_spend
+from retrieval.item_table import ItemTable, item_table
+from retrieval.learning import fit_recommender
+from retrieval.lines import read_lines
 from retrieval.orders import CustomerPast, read_pasts
 from retrieval.outcomes import has_churned, spend_between
 from retrieval.progress import Progress, no_progress
-from retrieval.sales import Sales, build_sales
+from retrieval.recommender import Recommender
 from retrieval.shop import Shop, write_atomically
+from retrieval.source_kinds import SOURCE_KINDS, SourceKind
+from retrieval.source_names import SourceName
+from retrieval.text_similarity import Similar
 from retrieval.time_split import present
 from retrieval.vector_store import CollectionName, VectorStore
 
 # Raise it when what a generation stores, or how its texts are made, changes.
-_FORMAT = 1
+_FORMAT = 2
 _CURRENT = "current"
+_RECOMMENDER = "recommender"
 _MANIFEST = "generation.json"
 
 
@@ -42,7 +49,8 @@ class GenerationManifest:
         log_version: the event log's version.
         as_of: ISO moment up to which histories and sales are told.
         outcome_cutoff: ISO moment of the past outcomes' histories.
-        inputs: hash of everything else that shapes the texts.
+        inputs: hash of everything else that shapes texts and candidates.
+        ranking_learnt: whether the log was large enough to learn a ranking.
     """
 
     log_version: int
@@ -53,6 +61,7 @@ class GenerationManifest:
     histories: int
     outcomes: int
     item_texts: int
+    ranking_learnt: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +84,21 @@ class _Entry:
 class Generation:
     """An open generation."""
 
-    def __init__(self, folder: Path, embedder: Embedder) -> None:
+    def __init__(
+        self, folder: Path, embedder: Embedder, kinds: Mapping[SourceName, SourceKind]
+    ) -> None:
         self.name = folder.name
         self.manifest = _read_manifest(folder)
         self.vectors = VectorStore(folder / "chroma", embedder)
-        self.sales = Sales.read(folder)
+        self.recommender = Recommender.load(folder / _RECOMMENDER, kinds)
+        similar = self.recommender.sources.get(SourceName.SIMILAR)
+        if isinstance(similar, Similar):
+            self.recommender.sources[SourceName.SIMILAR] = similar.with_index(self._nearest_texts)
+        self._text_codes = {id_: code for code, id_ in enumerate(self.recommender.table.text_ids)}
+
+    def _nearest_texts(self, vector: Vectors, count: int) -> list[int]:
+        near = self.vectors.nearest_items(vector, count)
+        return [self._text_codes[n.id] for n in near if n.id in self._text_codes]
 
 
 def build_index(
@@ -87,6 +106,7 @@ def build_index(
     embedder: Embedder,
     count_tokens: Callable[[str], int],
     *,
+    kinds: Mapping[SourceName, SourceKind] = SOURCE_KINDS,
     progress: Progress = no_progress,
 ) -> IndexReport:
     """Bring the shop's index up to date with its log and catalogue.
@@ -98,6 +118,7 @@ def build_index(
         shop: with a log.
         embedder: the shop's.
         count_tokens: the base model's token count, for the histories' budget.
+        kinds: how each candidate source is learnt.
         progress: told of every step.
 
     Raises:
@@ -107,7 +128,8 @@ def build_index(
     with shop.lock("index"), _storage_errors(shop.index):
         as_of = present(shop)
         log_version = shop.log.version()
-        inputs = inputs_hash(shop)
+        catalogue = Catalogue.read(shop.items_file)
+        inputs = inputs_hash(shop, catalogue)
         current = _current_folder(shop)
         if current is not None:
             manifest = _read_manifest(current)
@@ -123,7 +145,6 @@ def build_index(
         shutil.rmtree(building, ignore_errors=True)
         if current is not None and _read_manifest(current).embedder == embedder.name:
             shutil.copytree(current / "chroma", building / "chroma")
-        catalogue = Catalogue.read(shop.items_file)
         cutoff = as_of - timedelta(days=shop.settings.churn.horizon_days)
         progress("Rendering histories", 0, 2)
         entries = {CollectionName.HISTORIES: _histories(shop, catalogue, as_of, count_tokens)}
@@ -132,9 +153,8 @@ def build_index(
         progress("Rendering histories", 2, 2)
         entries[CollectionName.ITEMS] = _item_texts(catalogue)
         embedded = _write_vectors(shop, building, embedder, entries, progress)
-        progress("Counting sales", 0, 1)
-        build_sales(shop.log, as_of).write(building)
-        progress("Counting sales", 1, 1)
+        recommender = _recommender(shop, catalogue, embedder, as_of, kinds, progress)
+        recommender.save(building / _RECOMMENDER)
         manifest = GenerationManifest(
             log_version=log_version,
             as_of=as_of.isoformat(),
@@ -144,12 +164,41 @@ def build_index(
             histories=len(entries[CollectionName.HISTORIES]),
             outcomes=len(entries[CollectionName.OUTCOMES]),
             item_texts=len(entries[CollectionName.ITEMS]),
+            ranking_learnt=recommender.learnt,
         )
         write_atomically(building / _MANIFEST, json.dumps(asdict(manifest), indent=2).encode())
         generation = _publish(shop, building, manifest)
         return IndexReport(
             generation=generation, manifest=manifest, rebuilt=True, embedded=embedded
         )
+
+
+def _recommender(
+    shop: Shop,
+    catalogue: Catalogue,
+    embedder: Embedder,
+    as_of: datetime,
+    kinds: Mapping[SourceName, SourceKind],
+    progress: Progress,
+) -> Recommender:
+    names = shop.settings.recommend.sources
+    unknown = [name.value for name in names if name not in kinds]
+    if unknown:
+        raise ShopError(
+            f"recommend.sources names '{unknown[0]}', which cannot be learnt here.",
+            hint=f"Choose among: {', '.join(kind.value for kind in kinds)}.",
+        )
+    table = item_table(catalogue)
+    vectors = text_vectors(shop, catalogue, table, embedder)
+    lines = read_lines(shop.log, table, as_of)
+    return fit_recommender(lines, table, vectors, as_of, names, kinds, progress=progress)
+
+
+def text_vectors(shop: Shop, catalogue: Catalogue, table: ItemTable, embedder: Embedder) -> Vectors:
+    """Vectors of the catalogue's texts by the table's text codes: `[texts, dimension]`."""
+    texts = {text_id(item.text): item.text for item in catalogue.items.values()}
+    cache = EmbeddingCache(shop.index / "embeddings.db", embedder)
+    return cache.embed([texts[id_] for id_ in table.text_ids], lambda _done, _total: None)
 
 
 @contextmanager
@@ -170,7 +219,9 @@ def current_generation(shop: Shop) -> str | None:
     return folder.name if folder else None
 
 
-def open_generation(shop: Shop, embedder: Embedder) -> Generation:
+def open_generation(
+    shop: Shop, embedder: Embedder, kinds: Mapping[SourceName, SourceKind] = SOURCE_KINDS
+) -> Generation:
     """Open the current generation.
 
     Raises:
@@ -182,7 +233,7 @@ def open_generation(shop: Shop, embedder: Embedder) -> Generation:
             f"{shop.directory} has no index.",
             hint=f"Build it: patron index --shop {shop.directory}",
         )
-    return Generation(folder, embedder)
+    return Generation(folder, embedder, kinds)
 
 
 def _current_folder(shop: Shop) -> Path | None:
@@ -190,22 +241,31 @@ def _current_folder(shop: Shop) -> Path | None:
     if not pointer.is_file():
         return None
     folder = shop.index / pointer.read_text(encoding="utf-8").strip()
-    return folder if (folder / _MANIFEST).is_file() else None
+    if not (folder / _MANIFEST).is_file():
+        return None
+    try:
+        _read_manifest(folder)
+    except TypeError:  # of an older Patron, whose generations hold something else
+        return None
+    return folder
 
 
 def _read_manifest(folder: Path) -> GenerationManifest:
     return GenerationManifest(**json.loads((folder / _MANIFEST).read_text(encoding="utf-8")))
 
 
-def inputs_hash(shop: Shop) -> str:
+def inputs_hash(shop: Shop, catalogue: Catalogue) -> str:
     """Hash of all but the log that shapes a generation: format, prompt, settings, catalogue."""
     digest = hashlib.sha256(f"{_FORMAT}:{load_prompt('history').sha256}".encode())
     settings = shop.settings
     for part in (settings.churn, settings.limits, settings.currency, settings.timezone):
         digest.update(str(part).encode())
     digest.update(settings.models.base.encode())
-    if shop.items_file.exists():
-        digest.update(shop.items_file.read_bytes())
+    digest.update(str(settings.recommend.sources).encode())
+    # Prices, costs and stock change by the hour and shape no text.
+    for item_id in sorted(catalogue.items):
+        item = catalogue.items[item_id]
+        digest.update(f"{item_id}\0{item.title}\0{item.category}\0".encode())
     return digest.hexdigest()
 
 

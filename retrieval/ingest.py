@@ -5,16 +5,13 @@ not at all and comes out the same when it is done again, so that after a crash a
 second run ends where an undisturbed one would have.
 """
 
-import dataclasses
 import difflib
-import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 import duckdb
@@ -39,14 +36,20 @@ from retrieval.events import (
     Event,
     Kind,
 )
+from retrieval.file_reports import (
+    CheckedFile,
+    CheckedFiles,
+    bad_limit,
+    check_accounts,
+    check_share,
+)
 from retrieval.progress import Progress, no_progress
 from retrieval.quarantine import write_quarantine
-from retrieval.readers import RawTable, read_raw
+from retrieval.readers import check_paths, read_raw
 from retrieval.row_checks import (
     GOOD_SCHEMA,
     UNKNOWN_ITEM,
     BadValueError,
-    CheckedRows,
     check_minor,
     check_moment,
     check_rows,
@@ -59,84 +62,21 @@ from retrieval.shop import Shop
 
 _T = TypeVar("_T")
 _OBSERVED = "observe"
-_SHOWN_REASONS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileReport:
-    """What became of one file; `read == accepted + quarantined + duplicates`.
+class FileReport(CheckedFile):
+    """What became of one log; duplicates are good rows that the log held already.
 
     Attributes:
-        file: as it was given.
-        read: rows in it.
-        accepted: rows added to the log.
-        quarantined: bad rows, kept in `quarantine_file`.
-        duplicates: good rows that the log held already.
-        mapping: target name to source column.
-        guessed: targets whose column was guessed.
-        notes: what else was decided for the file.
-        quarantine_file: None where no row was bad.
         log_version: of the event log afterwards; -1 where it has none.
     """
 
-    file: Path
-    read: int
-    accepted: int
-    quarantined: int
-    duplicates: int
-    mapping: Mapping[str, str]
-    guessed: tuple[str, ...]
-    notes: tuple[str, ...]
-    quarantine_file: Path | None
     log_version: int
 
-    def to_json(self) -> dict[str, Any]:
-        """The report as plain JSON values."""
-        values = dataclasses.asdict(self)
-        kept = self.quarantine_file
-        return values | {
-            "file": str(self.file),
-            "quarantine_file": None if kept is None else str(kept),
-            "guessed": list(self.guessed),
-            "notes": list(self.notes),
-        }
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IngestReport:
-    """What became of several files."""
-
-    files: tuple[FileReport, ...]
-
-    @property
-    def read(self) -> int:
-        """Rows in all files."""
-        return sum(file.read for file in self.files)
-
-    @property
-    def accepted(self) -> int:
-        """Rows added to the log."""
-        return sum(file.accepted for file in self.files)
-
-    @property
-    def quarantined(self) -> int:
-        """Bad rows."""
-        return sum(file.quarantined for file in self.files)
-
-    @property
-    def duplicates(self) -> int:
-        """Good rows that the log held already."""
-        return sum(file.duplicates for file in self.files)
-
-    def to_json(self) -> dict[str, Any]:
-        """The report as plain JSON values."""
-        return {
-            "read": self.read,
-            "accepted": self.accepted,
-            "quarantined": self.quarantined,
-            "duplicates": self.duplicates,
-            "files": [file.to_json() for file in self.files],
-        }
+class IngestReport(CheckedFiles[FileReport]):
+    """What became of several logs."""
 
 
 def ingest_files(
@@ -156,9 +96,7 @@ def ingest_files(
         ShopError: another process is ingesting.
         StorageError: the disk refuses.
     """
-    for file in files:
-        if not file.is_file():
-            read_raw(file)  # says what is wrong with the path before any other file is taken in
+    check_paths(files)
     return IngestReport(
         files=tuple(
             ingest_file(
@@ -199,9 +137,7 @@ def ingest_file(
         StorageError: the disk refuses.
     """
     zone = _checked_zone(timezone or shop.settings.timezone)
-    limit = shop.settings.limits.max_bad_share if max_bad_share is None else max_bad_share
-    if not 0 <= limit <= 1:
-        raise IngestError(f"--max-bad {limit} is no share.", hint="Give a number from 0 to 1.")
+    limit = bad_limit(shop, max_bad_share)
     with shop.lock("ingest"):
         progress("Reading the file", 0, 1)
         raw = read_raw(file)
@@ -216,14 +152,14 @@ def ingest_file(
             now=datetime.now(UTC),
         )
         quarantined = checked.bad.num_rows + len(raw.misshapen)
-        _check_share(file, raw, checked, quarantined, limit)
+        check_share(file, raw, checked.bad, limit)
         events = _with_identity(checked.good, source=raw.name)
         new = _not_stored(events, shop.log.event_ids())
         duplicates = events.num_rows - new.num_rows
-        _check_accounts(file, raw.rows, new.num_rows, quarantined, duplicates)
+        check_accounts(file, raw.rows, new.num_rows, quarantined, duplicates)
         progress("Checking rows", raw.rows, raw.rows)
         progress("Storing events", 0, raw.rows)
-        kept = write_quarantine(shop, raw, checked) if quarantined else None
+        kept = write_quarantine(shop, raw, checked.bad, checked.read_as) if quarantined else None
         merge_items(shop, checked.good, known=frozenset(mapping.sources))
         if new.num_rows:
             shop.log.append(new, source=raw.name)
@@ -274,42 +210,6 @@ def _checked_zone(name: str) -> str:
             hint=f"Give one such as {near[0] if near else 'Europe/London'}.",
         )
     return name
-
-
-def _check_share(
-    file: Path, raw: RawTable, checked: CheckedRows, quarantined: int, limit: float
-) -> None:
-    share = quarantined / raw.rows
-    if share <= limit:
-        return
-    reasons = Counter(
-        f"{column}: {reason}"
-        for column, reason in zip(
-            checked.bad["column"].to_pylist(), checked.bad["reason"].to_pylist(), strict=True
-        )
-    )
-    reasons.update(row.reason for row in raw.misshapen)
-    top = "; ".join(
-        f"{reason} ({count:,})" for reason, count in reasons.most_common(_SHOWN_REASONS)
-    )
-    allow = min(1.0, math.ceil(share * 100) / 100)
-    raise IngestError(
-        f"{file}: {quarantined:,} of {raw.rows:,} rows are bad ({share:.1%}, the limit is "
-        f"{limit:.1%}); mostly {top}.",
-        hint="Nothing was changed. Correct the file or --map, or allow it with "
-        f"--max-bad {allow:g}.",
-    )
-
-
-def _check_accounts(
-    file: Path, read: int, accepted: int, quarantined: int, duplicates: int
-) -> None:
-    if read != accepted + quarantined + duplicates:
-        raise IngestError(
-            f"{file}: {read} rows were read, but {accepted} accepted, {quarantined} quarantined "
-            f"and {duplicates} duplicates do not add up to that.",
-            hint="Nothing was changed. This is a fault of Patron; please report it with the file.",
-        )
 
 
 # Identity

@@ -1,4 +1,4 @@
-"""Read a log file of any usual form into raw columns, and know the line of every row."""
+"""Read a file of any usual form into raw columns, and know the line of every row."""
 
 import csv
 import gzip
@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +105,17 @@ def read_raw(file: Path) -> RawTable:
             f"{file} has a header but no rows.", hint="Give a file with at least one row."
         )
     return raw
+
+
+def check_paths(files: Iterable[Path]) -> None:
+    """See that every file is there, before any of them is taken in.
+
+    Raises:
+        IngestError: one is missing or a folder.
+    """
+    for file in files:
+        if not file.is_file():
+            _bytes_of(file)
 
 
 def as_text(column: pa.ChunkedArray) -> pa.Array:

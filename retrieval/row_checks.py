@@ -148,8 +148,15 @@ class CheckedRows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Column:
-    """One column as read: a value or a reason for every row."""
+class ReadColumn:
+    """One column as read: a value or a reason for every row.
+
+    Attributes:
+        source: the source's name of it.
+        text: as it stood in the file, trimmed.
+        values: what it means; null beside a reason.
+        reasons: what is wrong with it; null beside a value.
+    """
 
     source: str
     text: pa.Array
@@ -172,13 +179,10 @@ def check_rows(
     Raises:
         IngestError: the column `patron_read_as` of a quarantine file was changed.
     """
-    texts = {
-        target: pc.utf8_trim_whitespace(as_text(raw.columns[source]))
-        for target, source in sources.items()
-    }
+    texts = trimmed_texts(raw, sources)
     read_as, notes = _read_as(raw, texts)
     columns = _columns(texts, sources, read_as, zone=zone, currency=currency, now=now)
-    bad = _first_reasons([columns[name] for name in _JUDGED if name in columns])
+    bad = first_reasons([columns[name] for name in _JUDGED if name in columns])
     rows = _settled(raw, texts, columns, read_as, zone)
     kept = np.ones(raw.columns.num_rows, dtype=bool)
     kept[bad["row"].to_numpy()] = False
@@ -189,13 +193,26 @@ def check_rows(
         notes=(
             *notes,
             *_clock_notes(texts[TIMESTAMP], read_as, zone),
-            *_currency_notes(texts, currency),
+            *currency_notes((texts[one] for one in (AMOUNT, UNIT_PRICE) if one in texts), currency),
             *_filled_notes(texts, sources),
         ),
     )
 
 
+def trimmed_texts(raw: RawTable, sources: Mapping[str, str]) -> dict[str, pa.Array]:
+    """The mapped columns by target, as text without spaces around it."""
+    return {
+        target: pc.utf8_trim_whitespace(as_text(raw.columns[source]))
+        for target, source in sources.items()
+    }
+
+
 # The readers of single values
+
+
+def is_empty(text: str) -> bool:
+    """Whether a text is empty, or what programs write for "nothing"."""
+    return text.casefold() in _EMPTY
 
 
 def read_id(text: str) -> str:
@@ -221,7 +238,7 @@ def read_customer(text: str) -> str:
     Raises:
         BadValueError: it is empty, or no id.
     """
-    if text.casefold() in _EMPTY:
+    if is_empty(text):
         raise BadValueError("empty")
     return read_id(text)
 
@@ -299,7 +316,12 @@ def check_minor(amount: int) -> int:
     return amount
 
 
-def _read_amount(text: str, decimal_comma: bool, currency: str) -> int:
+def read_amount(text: str, decimal_comma: bool, currency: str) -> int:
+    """An amount in major units, such as $4.99, as minor units.
+
+    Raises:
+        BadValueError: it is empty, no number, or too large to be stored.
+    """
     return checked_amount(read_number(text, decimal_comma), currency)
 
 
@@ -343,7 +365,7 @@ def read_moment(text: str, day_first: bool = False) -> datetime:
     Raises:
         BadValueError: it is none of these, or no day of the calendar.
     """
-    if text.casefold() in _EMPTY:
+    if is_empty(text):
         raise BadValueError("empty")
     if match := _YEAR_FIRST.fullmatch(text):
         year = int(match["year"])
@@ -411,13 +433,8 @@ def _read_as(raw: RawTable, texts: Mapping[str, pa.Array]) -> tuple[ReadAs, list
     if raw.read_as:
         return ReadAs.from_text(raw.read_as), []
     day_first, date_notes = _day_first(texts[TIMESTAMP].unique().to_pylist())
-    decimal_comma, number_notes = _decimal_comma(
-        {
-            text
-            for name in (QUANTITY, AMOUNT, UNIT_PRICE)
-            if name in texts
-            for text in texts[name].unique().to_pylist()
-        }
+    decimal_comma, number_notes = has_decimal_comma(
+        texts[name] for name in (QUANTITY, AMOUNT, UNIT_PRICE) if name in texts
     )
     decided = ReadAs(
         day_first=day_first, decimal_comma=decimal_comma, c_returns=_has_plain_orders(texts)
@@ -444,9 +461,10 @@ def _day_first(texts: Iterable[str]) -> tuple[bool, list[str]]:
     return bool(day), [f"Dates such as {matches[0].group()} were read as day first."] * bool(day)
 
 
-def _decimal_comma(texts: Iterable[str]) -> tuple[bool, list[str]]:
+def has_decimal_comma(columns: Iterable[pa.Array]) -> tuple[bool, list[str]]:
+    """Whether the numbers of a file are written 1.234,50, and what a person should know of it."""
     point_only, comma_only, either = 0, 0, ""
-    for text in texts:
+    for text in _distinct(columns):
         if "," not in text and "." not in text:
             continue
         with_point, with_comma = _is_number(text, False), _is_number(text, True)
@@ -459,6 +477,10 @@ def _decimal_comma(texts: Iterable[str]) -> tuple[bool, list[str]]:
     if either and not point_only:
         return False, [f"{either} was read as thousands, with a decimal point."]
     return False, []
+
+
+def _distinct(columns: Iterable[pa.Array]) -> set[str]:
+    return {text for column in columns for text in column.unique().to_pylist()}
 
 
 def _is_number(text: str, decimal_comma: bool) -> bool:
@@ -490,13 +512,13 @@ def _columns(
     zone: str,
     currency: str,
     now: datetime,
-) -> dict[str, _Column]:
+) -> dict[str, ReadColumn]:
     """Every column that the file has, read; the amount always."""
     rows = len(texts[CUSTOMER_ID])
     comma = read_as.decimal_comma
 
-    def read(target: str, reader: Callable[[str], object], type_: pa.DataType) -> _Column:
-        return _read_distinct(sources[target], texts[target], reader, type_)
+    def read(target: str, reader: Callable[[str], object], type_: pa.DataType) -> ReadColumn:
+        return read_distinct(sources[target], texts[target], reader, type_)
 
     columns = {CUSTOMER_ID: read(CUSTOMER_ID, read_customer, pa.large_string())}
     columns[TIMESTAMP] = _read_moments(
@@ -514,14 +536,14 @@ def _columns(
     amount = _optional_where(talk, _amounts(texts, sources, comma, currency), default=0)
     columns[AMOUNT] = _zero_where(talk, amount)
     if UNIT_PRICE in texts:
-        price_reader = partial(_read_amount, decimal_comma=comma, currency=currency)
+        price_reader = partial(read_amount, decimal_comma=comma, currency=currency)
         columns[UNIT_PRICE] = read(UNIT_PRICE, price_reader, pa.int64())
     return columns
 
 
-def _read_distinct(
+def read_distinct(
     source: str, text: pa.Array, read: Callable[[str], object], type_: pa.DataType
-) -> _Column:
+) -> ReadColumn:
     """Read each distinct text once; null beside a reason, or a value beside null."""
     distinct = text.dictionary_encode()
     values: list[object] = []
@@ -533,7 +555,7 @@ def _read_distinct(
         except BadValueError as error:
             values.append(None)
             reasons.append(str(error))
-    return _Column(
+    return ReadColumn(
         source=source,
         text=text,
         values=pa.array(values, type_).take(distinct.indices),
@@ -547,7 +569,7 @@ def _all(value: object, type_: pa.DataType, rows: int) -> pa.Array:
 
 def _read_moments(
     source: str, text: pa.Array, day_first: bool, zone: str, now: datetime
-) -> _Column:
+) -> ReadColumn:
     distinct = text.dictionary_encode()
     texts = distinct.dictionary
     moments: list[datetime | None] = []
@@ -566,7 +588,7 @@ def _read_moments(
                 check_moment(moment, now)
             except BadValueError as error:
                 reasons[index] = str(error)
-    return _Column(
+    return ReadColumn(
         source=source,
         text=text,
         values=utc.take(distinct.indices),
@@ -589,29 +611,29 @@ def _in_utc(moments: Sequence[datetime | None], zone: str) -> pa.Array:
 
 def _amounts(
     texts: Mapping[str, pa.Array], sources: Mapping[str, str], comma: bool, currency: str
-) -> _Column:
+) -> ReadColumn:
     """The line's amount: its own column, or exactly quantity times unit price."""
     if AMOUNT in texts:
-        reader = partial(_read_amount, decimal_comma=comma, currency=currency)
-        return _read_distinct(sources[AMOUNT], texts[AMOUNT], reader, pa.int64())
+        reader = partial(read_amount, decimal_comma=comma, currency=currency)
+        return read_distinct(sources[AMOUNT], texts[AMOUNT], reader, pa.int64())
     price = texts[UNIT_PRICE]
     if QUANTITY not in texts:
-        reader = partial(_read_amount, decimal_comma=comma, currency=currency)
-        return _read_distinct(sources[UNIT_PRICE], price, reader, pa.int64())
+        reader = partial(read_amount, decimal_comma=comma, currency=currency)
+        return read_distinct(sources[UNIT_PRICE], price, reader, pa.int64())
     pairs = pc.binary_join_element_wise(texts[QUANTITY], price, pa.scalar(_PAIR, pa.large_string()))
     reader = partial(_read_line_amount, decimal_comma=comma, currency=currency)
-    product = _read_distinct(sources[UNIT_PRICE], pairs, reader, pa.int64())
+    product = read_distinct(sources[UNIT_PRICE], pairs, reader, pa.int64())
     return replace(product, text=price)
 
 
-def _is_talk(kind: _Column | None, rows: int) -> pa.Array:
+def _is_talk(kind: ReadColumn | None, rows: int) -> pa.Array:
     if kind is None:
         return _all(False, pa.bool_(), rows)
     talk = pa.array([Kind.VIEW, Kind.MESSAGE], pa.large_string())
     return pc.is_in(kind.values, value_set=talk)
 
 
-def _optional_where(talk: pa.Array, column: _Column, default: float) -> _Column:
+def _optional_where(talk: pa.Array, column: ReadColumn, default: float) -> ReadColumn:
     """A view or message needs no quantity and no amount."""
     excused = pc.and_(talk, pc.equal(column.text, ""))
     return replace(
@@ -621,14 +643,14 @@ def _optional_where(talk: pa.Array, column: _Column, default: float) -> _Column:
     )
 
 
-def _zero_where(talk: pa.Array, amount: _Column) -> _Column:
+def _zero_where(talk: pa.Array, amount: ReadColumn) -> ReadColumn:
     wrong = pc.and_(talk, pc.fill_null(pc.not_equal(amount.values, 0), False))
     reason = pa.scalar("a view or message has no amount", pa.large_string())
     return replace(amount, reasons=pc.if_else(wrong, reason, amount.reasons))
 
 
-def _first_reasons(columns: Sequence[_Column]) -> pa.Table:
-    """The bad rows, each with its first bad column."""
+def first_reasons(columns: Sequence[ReadColumn]) -> pa.Table:
+    """The bad rows, each with its first bad column: columns of `BAD_SCHEMA`."""
     rows = len(columns[0].text)
     first = np.full(rows, -1)
     for index, column in enumerate(columns):
@@ -642,7 +664,7 @@ def _first_reasons(columns: Sequence[_Column]) -> pa.Table:
     return pa.concat_tables(of_each).sort_by("row")
 
 
-def _bad_rows_of(column: _Column, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pa.Table:
+def _bad_rows_of(column: ReadColumn, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pa.Table:
     taken = pa.array(rows, pa.int64())
     return pa.table(
         {
@@ -661,7 +683,7 @@ def _bad_rows_of(column: _Column, rows: np.ndarray[tuple[int], np.dtype[np.int64
 def _settled(
     raw: RawTable,
     texts: Mapping[str, pa.Array],
-    columns: Mapping[str, _Column],
+    columns: Mapping[str, ReadColumn],
     read_as: ReadAs,
     zone: str,
 ) -> pa.Table:
@@ -694,8 +716,8 @@ def _settled(
             AMOUNT: amounts,
             KIND: kinds,
             LINE: raw.lines,
-            TITLE: _label(texts[TITLE]) if TITLE in texts else empty,
-            CATEGORY: _label(texts[CATEGORY]) if CATEGORY in texts else empty,
+            TITLE: label(texts[TITLE]) if TITLE in texts else empty,
+            CATEGORY: label(texts[CATEGORY]) if CATEGORY in texts else empty,
             UNIT_PRICE: values(UNIT_PRICE, None, pa.int64()),
         }
     )
@@ -739,8 +761,8 @@ def _derived_orders(customers: pa.Array, moments: pa.Array, zone: str) -> pa.Arr
     return pc.binary_join_element_wise(customers, days, pa.scalar("-", pa.large_string()))
 
 
-def _label(text: pa.Array) -> pa.Array:
-    """A title or category: text to be shown, so without control characters and not endless."""
+def label(text: pa.Array) -> pa.Array:
+    """Titles or categories as they are shown: without control characters and not endless."""
     plain = pc.replace_substring_regex(text, r"[\pC\p{Zl}\p{Zp}\s]+", " ")
     return pc.utf8_slice_codeunits(pc.utf8_trim_whitespace(plain), 0, MAX_ID_CHARACTERS)
 
@@ -769,13 +791,12 @@ def _clock_notes(text: pa.Array, read_as: ReadAs, zone: str) -> list[str]:
     ]
 
 
-def _currency_notes(texts: Mapping[str, pa.Array], currency: str) -> list[str]:
+def currency_notes(amounts: Iterable[pa.Array], currency: str) -> list[str]:
+    """One note for each currency sign beside the amounts that is not the shop's."""
     own = get_currency_symbol(currency, locale="en_US")
     symbols = {
         character
-        for name in (AMOUNT, UNIT_PRICE)
-        if name in texts
-        for text in texts[name].unique().to_pylist()
+        for text in _distinct(amounts)
         for character in text
         if not character.isascii() or character == "$"
         if unicodedata.category(character) == "Sc"

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from retrieval.errors import ShopError, StorageError
 from retrieval.event_log import EventLog
+from retrieval.source_names import DEFAULT_SOURCES, SourceName
 
 SETTINGS_FILE = "shop.toml"
 
@@ -103,9 +104,28 @@ class ModelSettings(_Section):
 
 
 class RecommendSettings(_Section):
-    """What is never recommended, such as deposits, coupons or tobacco; categories by name."""
+    """What is recommended, and by which rules.
 
+    Attributes:
+        sources: where candidates come from; see `retrieval.source_names`. Takes effect with the
+            next index.
+        never_categories: categories never shown, such as deposits, coupons or tobacco.
+        never_items: item ids never shown.
+        pin_items: item ids shown first wherever they fit what is asked.
+        most_per_category: items of one category in a list; 0 sets no limit.
+        diversity: 0 shows the likeliest items, 1 the most different ones.
+        value: 0 ranks by the chance of purchase, 1 by chance times margin (or price).
+        language_model: whether the language model's own judgement reorders the best candidates.
+    """
+
+    sources: Annotated[tuple[SourceName, ...], Field(min_length=1)] = DEFAULT_SOURCES
     never_categories: tuple[str, ...] = ()
+    never_items: tuple[str, ...] = ()
+    pin_items: tuple[str, ...] = ()
+    most_per_category: Annotated[int, Field(ge=0)] = 0
+    diversity: Annotated[float, Field(ge=0, le=1)] = 0.3
+    value: Annotated[float, Field(ge=0, le=1)] = 0.0
+    language_model: bool = False
 
 
 class WindowSettings(_Section):

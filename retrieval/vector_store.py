@@ -66,6 +66,7 @@ class VectorStore:
                 str(folder), settings=Settings(anonymized_telemetry=False)
             )
             self._collections = {name: self._open(name) for name in CollectionName}
+        self._counts: dict[CollectionName, int] = {}
 
     def _open(self, name: CollectionName) -> Any:
         collection = self._client.get_or_create_collection(
@@ -97,6 +98,7 @@ class VectorStore:
         entry of a collection has the same keys.
         """
         collection = self._collections[name]
+        self._counts.clear()
         for start in range(0, len(ids), _BATCH):
             end = min(start + _BATCH, len(ids))
             with _storage_errors(self._folder):
@@ -110,6 +112,7 @@ class VectorStore:
 
     def delete(self, name: CollectionName, ids: Sequence[str]) -> None:
         """Remove entries."""
+        self._counts.clear()
         for start in range(0, len(ids), _BATCH):
             with _storage_errors(self._folder):
                 self._collections[name].delete(ids=list(ids[start : start + _BATCH]))
@@ -142,7 +145,10 @@ class VectorStore:
     def nearest(self, name: CollectionName, vector: Vectors, count: int) -> list[Neighbour]:
         """The entries nearest to a vector, nearest first."""
         collection = self._collections[name]
-        count = min(count, collection.count())
+        if name not in self._counts:
+            # Counting takes as long as asking; what is only read does not change.
+            self._counts[name] = self.count(name)
+        count = min(count, self._counts[name])
         if count == 0:
             return []
         rows = collection.query(

@@ -34,6 +34,15 @@ ShopOption = Annotated[
     Path, typer.Option("--shop", help="The shop's directory.", show_default=True)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+MaxBadOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Largest share of bad rows (0 to 1) to go on with; shop.toml's "
+        "limits.max_bad_share by default.",
+        min=0.0,
+        max=1.0,
+    ),
+]
 CustomerArgument = Annotated[str, typer.Argument(help="The customer's id, as in the log.")]
 HERE = Path("shop")
 
@@ -128,15 +137,7 @@ def ingest(
     currency: Annotated[
         str | None, typer.Option(help="Currency of the amounts; it must be the shop's.")
     ] = None,
-    max_bad: Annotated[
-        float | None,
-        typer.Option(
-            help="Largest share of bad rows (0 to 1) to go on with; shop.toml's "
-            "limits.max_bad_share by default.",
-            min=0.0,
-            max=1.0,
-        ),
-    ] = None,
+    max_bad: MaxBadOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read logs into the shop: check every row, quarantine the bad, append the good."""
@@ -168,8 +169,53 @@ def ingest(
 
 
 @app.command()
+def catalogue(
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="CSV, Parquet or JSONL files, also gzip.", metavar="FILE..."),
+    ],
+    shop: ShopOption = HERE,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            help="target=source, such as item_id=SKU; may be repeated. Targets: item_id, title, "
+            "category, price, cost, stock. Others are guessed from common names.",
+        ),
+    ] = None,
+    max_bad: MaxBadOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read what the shop sells: titles, categories, prices, costs and stock.
+
+    Needed are an item id and one column more. Prices and costs are written as 4.99, stock in whole
+    pieces. An empty cell leaves what is known; of rows about one item, the later counts.
+    """
+    from retrieval.catalogue_files import merge_catalogue_files
+    from retrieval.shop import Shop
+    from ui.terminal import progress_bars, show_catalogue
+
+    with progress_bars(shown=not as_json) as progress:
+        report = merge_catalogue_files(
+            Shop.open(shop),
+            files,
+            column_map=_column_map(columns or [], example="item_id=SKU"),
+            max_bad_share=max_bad,
+            progress=progress,
+        )
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        show_catalogue(report)
+        typer.echo(
+            "Prices, costs and stock count at once; for new items and titles run: "
+            f"patron index --shop {shop}"
+        )
+
+
+@app.command()
 def index(shop: ShopOption = HERE) -> None:
-    """Bring the index (histories, past outcomes, items, sales) up to date with the log."""
+    """Bring the index (histories, outcomes, items, recommendations) up to date with the log."""
     from finetune.indexing import index_shop
     from retrieval.shop import Shop
     from ui.terminal import progress_bars
@@ -184,6 +230,10 @@ def index(shop: ShopOption = HERE) -> None:
         f"Generation {report.generation}: {counts.histories:,} histories, {counts.outcomes:,} past "
         f"outcomes, {counts.item_texts:,} item texts; {report.embedded:,} texts newly embedded."
     )
+    if not counts.ranking_learnt:
+        typer.echo(
+            "Too few orders to learn a ranking from: recommendations fuse their sources by rank."
+        )
 
 
 @app.command("finetune")
@@ -262,8 +312,13 @@ def predict(
 
 @app.command()
 def recommend(
-    customer: CustomerArgument,
+    customer: Annotated[
+        str | None, typer.Argument(help="The customer's id.", show_default=False)
+    ] = None,
     shop: ShopOption = HERE,
+    new_customer: Annotated[
+        bool, typer.Option("--new-customer", help="For somebody whom the log does not know.")
+    ] = False,
     count: Annotated[int, typer.Option(help="How many items.", min=1, max=100)] = 5,
     category: Annotated[
         list[str] | None, typer.Option(help="Only this category; may be repeated.")
@@ -274,24 +329,38 @@ def recommend(
         list[str] | None,
         typer.Option(help="Leave out items whose title or category holds this word."),
     ] = None,
+    exclude_item: Annotated[
+        list[str] | None, typer.Option(help="Leave out the item of this id; may be repeated.")
+    ] = None,
     new: Annotated[bool, typer.Option("--new", help="Only items never bought before.")] = False,
+    offer: Annotated[
+        bool, typer.Option("--offer/--no-offer", help="Choose an offer too; takes a prediction.")
+    ] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Items for one customer, each with its reason and evidence, and the offer that fits."""
-    from agent.filters import checked_filters
+    from dataclasses import replace
+
+    from agent.filters import FilterError, named_filters
     from ui.terminal import show_recommendations
 
+    if (customer is None) is not new_customer:
+        raise FilterError(
+            "Name one customer, or say --new-customer.", hint="Such as: patron recommend 1229"
+        )
     with _agent(shop, shown=not as_json) as agent:
         currency = agent.shop.settings.currency
-        filters = checked_filters(
+        filters, notes = named_filters(
             agent.categories(),
             categories=category or [],
             min_price=_minor("--min-price", min_price, currency),
             max_price=_minor("--max-price", max_price, currency),
+            exclude_items=exclude_item or [],
             exclude_words=exclude or [],
             new_only=new,
         )
-        recommendations = agent.recommend(customer, count=count, filters=filters)
+        found = agent.recommend(customer, count=count, filters=filters, with_offer=offer)
+        recommendations = replace(found, notes=(*notes, *found.notes))
     if as_json:
         _print_json(recommendations.to_json())
     else:
@@ -410,14 +479,14 @@ def _agent(shop: Path, *, shown: bool) -> Iterator["Agent"]:
         progress("Thinking", 1, 1)
 
 
-def _column_map(pairs: list[str]) -> Mapping[str, str]:
-    mapping = {}
+def _column_map(pairs: list[str], example: str = "customer_id=CustomerID") -> Mapping[str, str]:
+    mapping: dict[str, str] = {}
     for pair in pairs:
         target, equals, source = pair.partition("=")
         if not equals or not target or not source:
             raise IngestError(
                 f"--map {pair}: this is not target=source.",
-                hint="Write it such as --map customer_id=CustomerID.",
+                hint=f"Write it such as --map {example}.",
             )
         mapping[target.strip()] = source.strip()
     return mapping

@@ -24,6 +24,7 @@ from agent.offers import NoOffer, OfferDecision
 from agent.stream import Finished, Offered, Recommended, Said, StreamEvent, Understood
 from agent.viewer import Role, Viewer
 from prompts.errors import PatronError
+from retrieval.errors import UnknownCustomerError
 from retrieval.money import format_money, minor_digits, to_minor
 from retrieval.ranking import Recommendation
 from ui import page_cards as cards
@@ -507,10 +508,15 @@ class _Page:
         if customer_id is None:
             return
         agent = self._agent_of(viewer)
-        card = agent.card(customer_id)
+        try:
+            shown = self._show_card(viewer, agent.card(customer_id))
+        except UnknownCustomerError:
+            if viewer.is_desk:
+                raise
+            shown = self._show_welcome(viewer, customer_id)
         turns = agent.turns(_conversation(viewer, customer_id), limit=_MOST_TURNS)
         yield {
-            **self._show_card(viewer, card),
+            **shown,
             **self._show_nothing_picked(),
             self._chat: _messages(turns),
             self._page_notice: _filled(""),
@@ -522,7 +528,7 @@ class _Page:
         )
         yield {
             **self._show_items(viewer, customer_id, picks.items),
-            **self._show_offer(viewer, customer_id, picks.offer),
+            **({} if picks.offer is None else self._show_offer(viewer, customer_id, picks.offer)),
         }
 
     def _show_card(self, viewer: Viewer, card: CustomerCard) -> Updates:
@@ -530,6 +536,14 @@ class _Page:
             self._customer: card.customer_id,
             self._headline: _filled(cards.headline_html(card, viewer)),
             self._details: _filled(cards.details_html(card, viewer)),
+        }
+
+    def _show_welcome(self, viewer: Viewer, customer_id: str) -> Updates:
+        """A shopper who has not ordered yet has no card."""
+        return {
+            self._customer: customer_id,
+            self._headline: _filled(cards.welcome_html(viewer)),
+            self._details: _filled(""),
         }
 
     def _show_nothing_picked(self) -> Updates:

@@ -34,12 +34,11 @@ def header_html(shop_name: str, viewer: Viewer) -> str:
 def headline_html(card: CustomerCard, viewer: Viewer) -> str:
     """Who the customer is: for the desk with the shop's scores, else a greeting."""
     if not viewer.is_desk:
-        return f"""
-<section class="card greeting" aria-label="Welcome">
-<h1>Good to see you</h1>
-<p>You are logged in as {escape(viewer.login)}. Ask about your orders, get recommendations, or see
-whether there is an offer for you.</p>
-</section>"""
+        return _greeting(
+            viewer,
+            "Good to see you",
+            "Ask about your orders, get recommendations, or see whether there is an offer for you.",
+        )
     scores = "" if card.prediction is None else _scores(card.prediction)
     stage = "" if card.prediction is None else _chip(card.prediction.stage.value)
     return f"""
@@ -48,6 +47,23 @@ whether there is an offer for you.</p>
 <p class="quiet">As of {_day(card.as_of.date())}</p>
 {scores}
 {_similar(card.similar_left)}
+</section>"""
+
+
+def welcome_html(viewer: Viewer) -> str:
+    """A greeting for a shopper without an order, who has no card yet."""
+    return _greeting(
+        viewer,
+        "Welcome",
+        "You have no orders here yet. Below is what others like; ask for what you are looking for.",
+    )
+
+
+def _greeting(viewer: Viewer, heading: str, text: str) -> str:
+    return f"""
+<section class="card greeting" aria-label="Welcome">
+<h1>{heading}</h1>
+<p>You are logged in as {escape(viewer.login)}. {text}</p>
 </section>"""
 
 

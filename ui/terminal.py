@@ -1,6 +1,6 @@
 """The terminal: progress bars, tables and answers, for people."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -20,6 +20,8 @@ from agent.answers import Answer, Prediction, Recommendations
 from agent.facts import percent
 from agent.offers import NoOffer, OfferDecision
 from finetune.evaluation import METRICS, Evaluation
+from retrieval.catalogue_files import CatalogueReport
+from retrieval.file_reports import CheckedFile
 from retrieval.ingest import IngestReport
 from retrieval.money import format_money
 from retrieval.progress import Progress
@@ -28,6 +30,7 @@ from retrieval.ranking import Recommendation
 OUT = Console()
 ERR = Console(stderr=True)
 
+_COUNTS = ("read", "accepted", "quarantined", "duplicates")
 _METRIC_NAMES = {
     "churn_auc": "churn AUC",
     "pr_auc": "PR-AUC",
@@ -74,14 +77,31 @@ def show_error(message: str, hint: str) -> None:
 
 def show_ingest(report: IngestReport) -> None:
     """What was read and what became of it."""
-    table = Table("file", "read", "accepted", "quarantined", "duplicates")
+    table = Table("file", *_COUNTS)
     for file in report.files:
-        table.add_row(
-            file.file.name,
-            *(f"{n:,}" for n in (file.read, file.accepted, file.quarantined, file.duplicates)),
-        )
+        table.add_row(*_counted(file))
     OUT.print(table)
+    _show_files(report.files, "ingest that file")
+
+
+def show_catalogue(report: CatalogueReport) -> None:
+    """What was read, what became of it, and what it did to the catalogue."""
+    table = Table("file", *_COUNTS, "new", "changed")
     for file in report.files:
+        table.add_row(*_counted(file), f"{file.added:,}", f"{file.changed:,}")
+    OUT.print(table)
+    _show_files(report.files, "run patron catalogue on that file")
+
+
+def _counted(file: CheckedFile) -> list[Text]:
+    # As Text: what is in brackets would be read as a style.
+    counts = (file.read, file.accepted, file.quarantined, file.duplicates)
+    return [Text(file.file.name), *(Text(f"{count:,}") for count in counts)]
+
+
+def _show_files(files: Sequence[CheckedFile], mend: str) -> None:
+    """The columns, notes and rejected rows of each file."""
+    for file in files:
         columns = ", ".join(f"{target} = {source}" for target, source in file.mapping.items())
         guessed = f" (guessed: {', '.join(file.guessed)})" if file.guessed else ""
         OUT.print(Text(f"{file.file.name}: {columns}{guessed}"))
@@ -91,7 +111,7 @@ def show_ingest(report: IngestReport) -> None:
             OUT.print(
                 Text(
                     f"  Rejected rows with reasons: {file.quarantine_file}\n"
-                    "  Correct them there and ingest that file."
+                    f"  Correct them there and {mend}."
                 )
             )
 
@@ -138,7 +158,8 @@ def show_items(items: tuple[Recommendation, ...], currency: str) -> None:
     """Recommended items, each with its reason."""
     for number, item in enumerate(items, 1):
         price = "" if item.price is None else f", {format_money(item.price, currency)}"
-        OUT.print(Text(f"{number}. {item.title} ({item.category}{price})", style="bold"))
+        about = f" ({item.category}{price})" if item.category else price
+        OUT.print(Text(f"{number}. {item.title}{about}", style="bold"))
         OUT.print(Text(f"   {item.reason}"))
 
 
@@ -159,9 +180,13 @@ def show_offer(offer: OfferDecision | NoOffer, currency: str) -> None:
 
 def show_recommendations(recommendations: Recommendations) -> None:
     """Items, then the offer."""
-    OUT.print(Text(f"For customer {recommendations.customer_id}"))
+    whom = recommendations.customer_id
+    OUT.print(Text(f"For customer {whom}" if whom is not None else "For somebody new"))
+    for note in recommendations.notes:
+        OUT.print(Text(note, style="yellow"))
     show_items(recommendations.items, recommendations.currency)
-    show_offer(recommendations.offer, recommendations.currency)
+    if recommendations.offer is not None:
+        show_offer(recommendations.offer, recommendations.currency)
 
 
 def show_answer(answer: Answer) -> None:

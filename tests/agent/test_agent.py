@@ -16,9 +16,10 @@ from agent.viewer import Viewer
 from finetune.indexing import index_shop
 from retrieval.errors import IndexMissingError, UnknownCustomerError
 from retrieval.events import Event, Kind
-from retrieval.ranking import Filters
+from retrieval.filters import Filters
 from retrieval.shop import Shop
 from retrieval.time_split import present
+from tests.tiny_shop import ITEMS
 
 QUESTIONS = [
     "Who is this customer?",
@@ -70,7 +71,11 @@ def test_prediction_reads_nothing_after_its_moment(agent: Agent) -> None:
 def test_recommendations_cite_the_customers_orders(agent: Agent) -> None:
     items = agent.recommend("c04").items
     own = next(item for item in items if item.item_id == "coffee")
-    assert own.reason.startswith("Bought in 41 orders, last on 2024-12-30 (order o04-040)")
+    assert own.reason == (
+        "Bought in 41 orders, about every 9 days, last on 2024-12-30 (order o04-040), 1 day ago."
+    )
+    assert own.cites[:2] == ("o04-040", "o04-039")
+    assert len(own.cites) == 41
     assert {record.id for record in own.evidence} >= {"order:o04-040", "item:coffee"}
     assert {item.item_id for item in items} >= {"bread", "cheese"}
 
@@ -79,7 +84,9 @@ def test_filters_hold(agent: Agent) -> None:
     items = agent.recommend("c04", filters=Filters(max_price=400)).items
     assert items
     assert all(item.price is not None and item.price <= 400 for item in items)
-    assert agent.recommend("c04", filters=Filters(max_price=1)).items == ()
+    assert agent.recommend("c04", filters=Filters(max_price=400)).notes == ()
+    everything = frozenset(item.item_id for item in ITEMS)
+    assert agent.recommend("c04", filters=Filters(exclude_items=everything)).items == ()
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

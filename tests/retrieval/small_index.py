@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from retrieval.assortment import Assortment
 from retrieval.catalogue import Catalogue, Item
 from retrieval.embedder import Embedder, HashEmbedder, Vectors
-from retrieval.index import IndexReport, build_index, current_generation
-from retrieval.sales import Sales
-from retrieval.shop import Shop, ShopSettings
+from retrieval.filters import Filters
+from retrieval.index import Generation, IndexReport, build_index, current_generation
+from retrieval.purchases import purchases_of
+from retrieval.ranking import RecommendContext
+from retrieval.shop import RecommendSettings, Shop, ShopSettings
 from retrieval.vector_store import CollectionName, VectorStore
 from tests.retrieval.small_log import append, bought, count_words, moment
 
@@ -81,6 +84,60 @@ def build(shop: Shop, embedder: Embedder | None = None) -> IndexReport:
     return build_index(shop, embedder or HashEmbedder(32), count_words)
 
 
+def context_of(
+    shop: Shop,
+    generation: Generation,
+    customer_id: str,
+    *,
+    catalogue: Catalogue | None = None,
+    rules: RecommendSettings | None = None,
+) -> RecommendContext:
+    """What a recommendation for one customer is made from, at `AS_OF`.
+
+    Args:
+        shop: with a log.
+        generation: of the shop.
+        customer_id: for whom.
+        catalogue: of `ITEMS` where None.
+        rules: the shop's where None.
+    """
+    catalogue = Catalogue(ITEMS) if catalogue is None else catalogue
+    return RecommendContext(
+        recommender=generation.recommender,
+        assortment=Assortment(
+            generation.recommender.table, catalogue, rules or shop.settings.recommend
+        ),
+        catalogue=catalogue,
+        purchases=purchases_of(shop.log, customer_id, AS_OF),
+        as_of=AS_OF,
+        currency="USD",
+    )
+
+
+def bought_by(customer_id: str) -> set[str]:
+    """Items that a customer of `ORDERS` bought."""
+    return {item for (who, _, _), items in ORDERS.items() if who == customer_id for item in items}
+
+
+def fits(item: Item, filters: Filters, own: set[str]) -> bool:
+    """The rules of filters once more, in other words than the code's."""
+    words = f"{item.title} {item.category}".lower().split()
+    low = 0 if filters.min_price is None else filters.min_price
+    high = 10**12 if filters.max_price is None else filters.max_price
+    priced = item.price is not None and low <= item.price <= high
+    unlimited = filters.min_price is None and filters.max_price is None
+    return (
+        (not filters.categories or item.category in filters.categories)
+        and item.category not in filters.exclude_categories
+        and (priced or unlimited)
+        and (not filters.only_items or item.item_id in filters.only_items)
+        and item.item_id not in filters.exclude_items
+        and all(word.lower().removesuffix("s") in words for word in filters.words)
+        and not any(word.lower() in words for word in filters.exclude_words)
+        and not (filters.new_only and item.item_id in own)
+    )
+
+
 def contents(shop: Shop, embedder: Embedder | None = None) -> dict[str, Any]:
     """All that the current generation holds, read through its files."""
     name = current_generation(shop)
@@ -95,7 +152,10 @@ def contents(shop: Shop, embedder: Embedder | None = None) -> dict[str, Any]:
             for id_, entry in entries.items()
         }
     store.close()
-    sales = Sales.read(folder)
-    found["sales"] = dict(sales.items)
-    found["together"] = {item_id: sales.bought_with(item_id) for item_id in sales.ids}
+    learnt = folder / "recommender"
+    found["recommender"] = {
+        str(file.relative_to(learnt)): file.read_bytes()
+        for file in sorted(learnt.rglob("*"))
+        if file.is_file()
+    }
     return found

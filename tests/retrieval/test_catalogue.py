@@ -8,12 +8,26 @@ from retrieval.catalogue import Catalogue, Item
 from retrieval.errors import ShopError
 
 
-def _item(item_id: str, title: str = "", category: str = "", price: int | None = None) -> Item:
-    return Item(item_id=item_id, title=title or item_id, category=category, price=price)
+def _item(
+    item_id: str,
+    title: str = "",
+    category: str = "",
+    price: int | None = None,
+    cost: int | None = None,
+    stock: int | None = None,
+) -> Item:
+    return Item(
+        item_id=item_id,
+        title=title or item_id,
+        category=category,
+        price=price,
+        cost=cost,
+        stock=stock,
+    )
 
 
 _ITEMS = [
-    _item("tea", "Green tea", "Drinks", 349),
+    _item("tea", "Green tea", "Drinks", 349, 120, 0),
     _item("cake", "Cake", "Bakery", None),
     _item("x", "x"),
 ]
@@ -22,6 +36,16 @@ _ITEMS = [
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     Catalogue(_ITEMS).write(tmp_path / "items.parquet")
     assert Catalogue.read(tmp_path / "items.parquet").items == {i.item_id: i for i in _ITEMS}
+
+
+def test_a_catalogue_without_cost_and_stock_is_read(tmp_path: Path) -> None:
+    columns = {"item_id": ["tea"], "title": ["Tea"], "category": ["Drinks"], "price": [349]}
+    pq.write_table(pa.table(columns), tmp_path / "items.parquet")
+    assert Catalogue.read(tmp_path / "items.parquet").items == {
+        "tea": _item("tea", "Tea", "Drinks", 349)
+    }
+    pq.write_table(pa.table({**columns, "stock": [3]}), tmp_path / "items.parquet")
+    assert Catalogue.read(tmp_path / "items.parquet").items["tea"].stock == 3
 
 
 def test_the_same_items_give_the_same_bytes(tmp_path: Path) -> None:
@@ -50,7 +74,7 @@ def test_categories_are_sorted_without_the_empty_one() -> None:
 
 def test_merging_adds_and_replaces() -> None:
     merged = Catalogue(_ITEMS).merged([_item("tea", "Sencha", "Tea", 399), _item("jam", "Jam")])
-    assert merged.items["tea"] == _item("tea", "Sencha", "Tea", 399)
+    assert merged.items["tea"] == _item("tea", "Sencha", "Tea", 399, 120, 0)
     assert merged.items["jam"].title == "Jam"
     assert set(merged.items) == {"tea", "cake", "x", "jam"}
 
@@ -59,6 +83,14 @@ def test_an_unknown_value_hides_no_known_one() -> None:
     merged = Catalogue(_ITEMS).merged([_item("tea"), _item("cake", "", "", 1299)])
     assert merged.items["tea"] == _ITEMS[0]
     assert merged.items["cake"] == _item("cake", "Cake", "Bakery", 1299)
+
+
+def test_cost_and_stock_are_merged_and_none_left_is_a_known_value() -> None:
+    merged = Catalogue(_ITEMS).merged([_item("tea", stock=5), _item("cake", cost=80, stock=0)])
+    assert (merged.items["tea"].cost, merged.items["tea"].stock) == (120, 5)
+    assert (merged.items["cake"].cost, merged.items["cake"].stock) == (80, 0)
+    again = merged.merged([_item("cake"), _item("tea", stock=0)])
+    assert (again.items["cake"].stock, again.items["tea"].stock) == (0, 0)
 
 
 def test_merging_leaves_the_older_catalogue_alone() -> None:

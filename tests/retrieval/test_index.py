@@ -1,3 +1,4 @@
+import json
 import os
 import resource
 import shutil
@@ -5,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from retrieval.index import build_index, current_generation, is_current, open_ge
 from retrieval.orders import read_pasts
 from retrieval.progress import no_progress
 from retrieval.shop import Shop, ShopSettings
+from retrieval.source_names import DEFAULT_SOURCES, SourceName
 from retrieval.time_split import present
 from retrieval.vector_store import CollectionName
 from tests.retrieval.small_index import (
@@ -191,7 +194,9 @@ def test_a_reader_keeps_its_generation_and_the_next_sees_the_new(shop: Shop) -> 
     assert [near.id for near in old.vectors.nearest(_HISTORIES, _vector(before), 1)] == ["a"]
     after = new.vectors.get(_HISTORIES, ["a"])["a"].text
     assert "Last order 5: Green tea." in after
-    assert new.sales.items["tea"].orders == old.sales.items["tea"].orders + 1
+    tea = new.recommender.table.row["tea"]
+    customers = [generation.recommender.sales.customers[tea] for generation in (old, new)]
+    assert customers == [2, 3]
 
 
 def test_only_the_newest_two_generations_stay(shop: Shop) -> None:
@@ -256,6 +261,58 @@ def test_an_empty_log_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ShopError, match="has no purchases yet"):
         build(shop)
     assert current_generation(shop) is None
+
+
+def test_what_was_learnt_is_in_the_generation(shop: Shop) -> None:
+    report = build(shop)
+    generation = open_generation(shop, _EMBEDDER)
+    assert report.manifest.ranking_learnt is generation.recommender.learnt is False
+    assert tuple(generation.recommender.sources) == DEFAULT_SOURCES
+    assert generation.recommender.as_of == present(shop)
+    table = generation.recommender.table
+    assert table.ids.to_pylist() == sorted(item.item_id for item in ITEMS)
+    assert generation.recommender.sales.customers[table.row["milk"]] == 2
+
+
+def test_other_sources_are_learnt_once_the_shop_names_them(shop: Shop) -> None:
+    build(shop)
+    names = (SourceName.OWN, SourceName.POPULAR)
+    rules = shop.settings.recommend.model_copy(update={"sources": names})
+    other = Shop(shop.directory, shop.settings.model_copy(update={"recommend": rules}))
+    assert build(other).rebuilt
+    assert tuple(open_generation(other, _EMBEDDER).recommender.sources) == names
+    assert not build(other).rebuilt
+
+
+def test_a_source_that_cannot_be_learnt_here_is_named(shop: Shop) -> None:
+    build(shop)
+    before = current_generation(shop)
+    rules = shop.settings.recommend.model_copy(update={"sources": (SourceName.GRU4REC,)})
+    other = Shop(shop.directory, shop.settings.model_copy(update={"recommend": rules}))
+    with pytest.raises(ShopError, match="'gru4rec', which cannot be learnt here") as caught:
+        build(other)
+    assert "own repeats" in caught.value.hint
+    assert current_generation(shop) == before
+
+
+def test_rules_that_shape_no_list_of_candidates_need_no_new_index(shop: Shop) -> None:
+    build(shop)
+    rules = shop.settings.recommend.model_copy(update={"diversity": 0.9, "never_items": ("milk",)})
+    other = Shop(shop.directory, shop.settings.model_copy(update={"recommend": rules}))
+    assert not build(other).rebuilt
+
+
+def test_the_index_of_an_older_patron_counts_as_none(shop: Shop) -> None:
+    name = build(shop).generation
+    manifest = shop.index / name / "generation.json"
+    old = json.loads(manifest.read_text())
+    del old["ranking_learnt"]
+    manifest.write_text(json.dumps(old))
+    assert current_generation(shop) is None
+    with pytest.raises(IndexMissingError, match="has no index"):
+        open_generation(shop, _EMBEDDER)
+    assert build(shop).rebuilt
+    assert open_generation(shop, _EMBEDDER).vectors.count(_HISTORIES) == 5
 
 
 def test_no_index_is_named(shop: Shop) -> None:
@@ -365,7 +422,7 @@ _POINTS = [
     "step Indexing histories",
     "step Embedding items",
     "step Indexing items",
-    "step Counting sales",
+    "step Learning to recommend",
     "manifest",
     "renamed",
     "pointed",
@@ -417,3 +474,24 @@ def test_a_killed_build_loses_at_most_one_batch(
     embedder = CountingEmbedder()
     build(shop, embedder)
     assert len(embedder.texts) == _MANY_ITEMS - 2 * 256
+
+
+def test_prices_and_stock_do_not_ask_for_a_new_index(tmp_path: Path) -> None:
+    shop = small_shop(tmp_path / "shop")
+    build(shop)
+    changed = [replace(item, price=1, cost=1, stock=0) for item in ITEMS]
+    Catalogue(changed).write(shop.items_file)
+    assert not build(shop).rebuilt
+    Catalogue([replace(item, title=f"New {item.title}") for item in ITEMS]).write(shop.items_file)
+    assert build(shop).rebuilt
+
+
+def test_the_index_of_an_older_patron_is_built_anew(tmp_path: Path) -> None:
+    shop = small_shop(tmp_path / "shop")
+    file = shop.index / build(shop).generation / "generation.json"
+    document = json.loads(file.read_text())
+    del document["ranking_learnt"]
+    file.write_text(json.dumps(document))
+    assert current_generation(shop) is None
+    assert build(shop).rebuilt
+    assert current_generation(shop) is not None

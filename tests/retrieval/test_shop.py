@@ -13,6 +13,7 @@ from retrieval.shop import (
     ShopSettings,
     write_atomically,
 )
+from retrieval.source_names import SourceName
 from tests.retrieval.small_log import run_child
 
 _HOLD = """
@@ -39,6 +40,15 @@ def test_a_shop_that_is_made_opens_with_the_same_settings(tmp_path: Path) -> Non
             "churn": {"definition": "decline", "horizon_days": 30},
             "value": {"tiers": ["low", "high"], "quantiles": [0.9]},
             "windows": {"train_cutoff": "2024-01-01T00:00:00Z"},
+            "recommend": {
+                "sources": ["own repeats", "als"],
+                "never_categories": ["Tobacco"],
+                "never_items": ["7"],
+                "pin_items": ["8", "9"],
+                "most_per_category": 2,
+                "diversity": 0.5,
+                "value": 1,
+            },
         }
     )
     Shop.create(tmp_path / "shop", settings)
@@ -46,6 +56,7 @@ def test_a_shop_that_is_made_opens_with_the_same_settings(tmp_path: Path) -> Non
     assert opened.settings == settings
     assert opened.settings.churn.definition is ChurnDefinition.DECLINE
     assert opened.zone.key == "Asia/Kuwait"
+    assert opened.settings.recommend.sources == (SourceName.OWN, SourceName.ALS)
 
 
 def test_everything_lies_inside_the_directory(tmp_path: Path) -> None:
@@ -94,6 +105,12 @@ def test_a_shop_is_not_made_twice(tmp_path: Path) -> None:
         ("[limits]\nhistory_tokens = 4", r"'limits\.history_tokens'"),
         ("[limits]\nmax_bad_share = 2", r"'limits\.max_bad_share'"),
         ("[models]\nembeder = 'hash'", r"'models\.embeder'"),
+        ("[recommend]\nsources = ['horoscope']", r"'recommend\.sources\.0'"),
+        ("[recommend]\nsources = []", r"'recommend\.sources'"),
+        ("[recommend]\ndiversity = 1.1", r"'recommend\.diversity'"),
+        ("[recommend]\nvalue = -0.1", r"'recommend\.value'"),
+        ("[recommend]\nmost_per_category = -1", r"'recommend\.most_per_category'"),
+        ("[recommend]\nnever_item = ['7']", r"'recommend\.never_item'"),
         ("[windows]\ntest_cutoff = 'soon'", r"'windows\.test_cutoff'"),
     ],
 )

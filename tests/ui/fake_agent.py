@@ -21,14 +21,16 @@ from agent.offers import NoOffer, Offer, OfferDecision, OfferKind, Rule, RuleLin
 from agent.stream import Finished, Offered, Predicted, Recommended, Said, StreamEvent, Understood
 from agent.viewer import Viewer
 from finetune.value import Stage
-from retrieval.candidates import Source
-from retrieval.errors import ShopError
+from retrieval.errors import ShopError, UnknownCustomerError
 from retrieval.evidence import Evidence
-from retrieval.ranking import Filters, Recommendation
+from retrieval.filters import Filters
+from retrieval.ranking import Recommendation
 from retrieval.shop import Shop, ShopSettings
+from retrieval.source_names import SourceName
 
 NOW = datetime(2018, 1, 1, 12, tzinfo=UTC)
 CUSTOMERS = ("1229", "718", "40")
+NEWCOMER = "77"  # has not ordered yet
 HOSTILE_TITLE = "<img src=x onerror=\"document.title='owned'\"> **SOUP** {{value}} ${1+1}\u202e"
 SENTENCES = (
     "Customer {id} placed 96 orders since 2017-01-02.",
@@ -67,6 +69,11 @@ class FakeAgent:
 
     def card(self, customer_id: str) -> CustomerCard:
         self.viewer.check_may_see(customer_id)
+        if customer_id == NEWCOMER:
+            raise UnknownCustomerError(
+                f"There is no customer '{customer_id}' with an order before 2018-01-01.",
+                hint="Check the id; ingest the customer's events if they are new.",
+            )
         if customer_id not in CUSTOMERS:
             raise ShopError(
                 f"There is no customer '{customer_id}'.", hint="Choose one from the list."
@@ -160,17 +167,23 @@ class FakeAgent:
 
     def recommend(
         self,
-        customer_id: str,
+        customer_id: str | None,
         *,
         count: int = 5,
         filters: Filters | None = None,
         conversation_id: str | None = None,
+        with_offer: bool = True,
     ) -> Recommendations:
-        self.viewer.check_may_see(customer_id)
+        if customer_id is None:
+            self.viewer.check_desk("A recommendation for somebody new")
+        else:
+            self.viewer.check_may_see(customer_id)
+        offer = NoOffer(reason="No offer fits.", rule=None, considered={})
+        known = customer_id in CUSTOMERS
         return Recommendations(
             customer_id=customer_id,
             items=_items()[:count],
-            offer=self.offer(customer_id),
+            offer=(self.offer(str(customer_id)) if known else offer) if with_offer else None,
             currency="USD",
         )
 
@@ -285,10 +298,10 @@ _OFFER = Offer(
 
 def _items() -> tuple[Recommendation, ...]:
     rows = (
-        ("995242", "FLUID MILK WHITE ONLY", "FLUID MILK PRODUCTS", 100, Source.OWN),
-        ("1029743", "YOGURT NOT MULTI-PACKS", "YOGURT", 69, Source.OWN),
-        ("880888", HOSTILE_TITLE, "SOUP", 129, Source.TOGETHER),
-        ("916122", "CHICKEN BREAST BONELESS", "CHICKEN", None, Source.SIMILAR),
+        ("995242", "FLUID MILK WHITE ONLY", "FLUID MILK PRODUCTS", 100, SourceName.OWN),
+        ("1029743", "YOGURT NOT MULTI-PACKS", "YOGURT", 69, SourceName.OWN),
+        ("880888", HOSTILE_TITLE, "SOUP", 129, SourceName.TOGETHER),
+        ("916122", "CHICKEN BREAST BONELESS", "CHICKEN", None, SourceName.SIMILAR),
     )
     return tuple(
         Recommendation(
@@ -297,7 +310,7 @@ def _items() -> tuple[Recommendation, ...]:
             category=category,
             price=price,
             score=0.05,
-            sources=(source, Source.POPULAR) if item_id == "995242" else (source,),
+            sources=(source, SourceName.POPULAR) if item_id == "995242" else (source,),
             reason="Bought in 31 orders, last on 2017-12-28 (order 41656790298).",
             evidence=(
                 Evidence(id=f"item:{item_id}", text=f"{title} ({category})"),

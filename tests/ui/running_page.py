@@ -9,15 +9,21 @@ from pathlib import Path
 
 from agent.agent import Agent
 from agent.viewer import Viewer
-from tests.ui.fake_agent import FakeAgent, make_shop
+from tests.ui.fake_agent import NEWCOMER, FakeAgent, make_shop
 from ui.logins import Login, hash_password
 from ui.server import build_app, listen, make_server
 
-PASSWORDS = {"desk": "desk-password", "anna": "anna-password", "ben": "ben-password"}
+PASSWORDS = {
+    "desk": "desk-password",
+    "anna": "anna-password",
+    "ben": "ben-password",
+    "new": "new-password",
+}
 VIEWERS = {
     "desk": Viewer.desk(),
     "anna": Viewer.shopper("1229", "anna"),
     "ben": Viewer.shopper("718", "ben"),
+    "new": Viewer.shopper(NEWCOMER, "new"),
 }
 
 

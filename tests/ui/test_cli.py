@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -207,14 +208,70 @@ def test_recommend(run: Run, shop: Shop) -> None:
     assert code == 0
     assert [item["item_id"] for item in document["items"]] == ["tea"]
     assert set(document["items"][0]) == {
-        "item_id", "title", "category", "price", "score", "sources", "reason", "evidence",
+        "item_id", "title", "category", "price", "score", "sources", "reason", "cites",
+        "evidence",
     }  # fmt: skip
-    code, _, err = run("recommend", "c04", "--shop", shop.directory, "--category", "Hot drink")
-    assert code == 2
-    assert "Nearest: Hot drinks" in err
+    assert document["notes"] == []
+    code, out, _ = run(
+        "recommend", "c04", "--shop", shop.directory, "--json", "--category", "Hot drink"
+    )
+    document = json.loads(out)
+    assert code == 0
+    assert document["notes"] == ["There is no category 'Hot drink'; the nearest are Hot drinks."]
+    assert {item["item_id"] for item in document["items"]} == {"coffee", "tea"}
     code, _, err = run("recommend", "c04", "--shop", shop.directory, "--max-price", "cheap")
     assert code == 2
     assert "--max-price cheap" in err
+    code, _, err = run(
+        "recommend", "c04", "--shop", shop.directory, "--min-price", "5", "--max-price", "4"
+    )
+    assert code == 2
+    assert "above the highest" in err
+
+
+def test_recommend_without_an_offer_needs_no_adapter(run: Run, shop: Shop) -> None:
+    shutil.rmtree(shop.adapters)
+    code, out, _ = run("recommend", "c04", "--shop", shop.directory, "--no-offer", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["offer"] is None
+    assert document["items"]
+    code, _, err = run("recommend", "c04", "--shop", shop.directory, "--json")
+    assert (code, json.loads(err)["error"]["code"]) == (2, "adapter_error")
+
+
+def test_recommend_for_somebody_new(run: Run, shop: Shop) -> None:
+    code, out, _ = run("recommend", "--new-customer", "--shop", shop.directory, "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["customer_id"] is None
+    assert document["items"][0]["item_id"] == "milk"
+    code, out, _ = run("recommend", "--new-customer", "--shop", shop.directory)
+    assert "For somebody new" in out
+    for arguments in ((), ("c04", "--new-customer")):
+        code, _, err = run("recommend", *arguments, "--shop", shop.directory, "--json")
+        assert (code, json.loads(err)["error"]["code"]) == (2, "filter_error")
+    code, _, err = run("recommend", "nobody", "--shop", shop.directory, "--json")
+    error = json.loads(err)["error"]
+    assert (code, error["code"]) == (2, "unknown_customer")
+    assert "--new-customer" in error["hint"]
+
+
+def test_recommend_says_what_was_given_up(run: Run, shop: Shop) -> None:
+    code, out, _ = run("recommend", "c04", "--shop", shop.directory, "--max-price", "0.10")
+    shown = " ".join(out.split())
+    assert code == 0
+    assert "Nothing that fits costs $0.10 or less; the nearest price is $1.29." in shown
+    assert "1. Milk (Dairy, $1.29)" in shown
+    code, out, _ = run(
+        "recommend", "c04", "--shop", shop.directory, "--exclude-item", "milk", "--exclude-item",
+        "helicopter", "--json",
+    )  # fmt: skip
+    document = json.loads(out)
+    assert "milk" not in {item["item_id"] for item in document["items"]}
+    assert document["notes"] == [
+        "There is no item 'helicopter' here; it is left out of the filter."
+    ]
 
 
 def test_ask(run: Run, shop: Shop) -> None:

@@ -79,6 +79,18 @@ def test_a_shopper_sees_their_own_and_no_scores(
     page.close()
 
 
+def test_a_shopper_without_an_order_is_welcomed_with_recommendations(
+    browser: Browser, shop_page: RunningPage
+) -> None:
+    page = log_in(browser, shop_page, "new")
+    expect(page.locator("#headline")).to_contain_text("Welcome")
+    expect(page.locator("#headline")).to_contain_text("no orders here yet")
+    expect(page.locator("#items-heading")).to_contain_text("Picked for you")
+    expect(page.locator("#offer")).to_contain_text("No offer right now")
+    assert "There is no customer" not in page.locator("body").inner_text()
+    page.close()
+
+
 def test_hostile_titles_stay_text(browser: Browser, shop_page: RunningPage) -> None:
     page = log_in(browser, shop_page, "desk")
     title = page.locator("#item-2 h3")

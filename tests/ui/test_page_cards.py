@@ -31,6 +31,12 @@ def test_the_desk_sees_scores_and_a_shopper_does_not(agent: FakeAgent) -> None:
     assert "History as the model reads it" not in cards.details_html(card, SHOPPER)
 
 
+def test_a_shopper_without_an_order_is_welcomed() -> None:
+    welcome = cards.welcome_html(Viewer.shopper("77", "new<b>"))
+    assert "no orders here yet" in welcome
+    assert "<b>" not in welcome
+
+
 def test_offers_show_cost_and_rules_to_the_desk_alone(agent: FakeAgent) -> None:
     offer, none = agent.offer("1229"), agent.offer("40")
     assert "4 rules checked" in cards.offer_html(offer, "USD", DESK)
