@@ -37,10 +37,7 @@ def named_filters(
         new_only: only items never bought.
 
     Returns:
-        The filters, and one sentence for each category that was replaced.
-
-    Raises:
-        FilterError: the lowest price is above the highest.
+        The filters, and one sentence for each thing that was changed.
     """
     by_fold = {name.casefold(): name for name in known_categories}
     exact: set[str] = set()
@@ -56,9 +53,8 @@ def named_filters(
         rest = f"the nearest are {nearest}." if near else "it is left out."
         notes.append(f"There is no category '{category[:60]}'; {rest}")
     if min_price is not None and max_price is not None and min_price > max_price:
-        raise FilterError(
-            "The lowest price is above the highest.", hint="Swap --min-price and --max-price."
-        )
+        min_price, max_price = max_price, min_price
+        notes.append("The lowest price was above the highest; they are swapped.")
     filters = Filters(
         categories=frozenset(exact),
         min_price=min_price,

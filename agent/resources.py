@@ -128,9 +128,8 @@ class Resources:
                 _stamp(self.shop.offers_file),
             )
             if self._snapshot is None or self._snapshot[0] != stamp:
-                self._retire()
                 catalogue = Catalogue.read(self.shop.items_file)
-                generation = open_generation(self.shop, self.embedder, SOURCES)
+                generation = self._newest_generation()
                 self._snapshot = (
                     stamp,
                     Snapshot(
@@ -150,11 +149,20 @@ class Resources:
                 )
             return self._snapshot[1]
 
-    def _retire(self) -> None:
-        """Close the generation before the one in use; an answer may still read the latter."""
-        if self._retired is not None:
-            self._retired.vectors.close()
-        self._retired = self._snapshot[1].generation if self._snapshot is not None else None
+    def _newest_generation(self) -> Generation:
+        """The open generation while it is the newest, else that one, newly opened.
+
+        The one in use before stays open, for an answer may still read it; the one before that is
+        closed.
+        """
+        if self._snapshot is not None:
+            in_use = self._snapshot[1].generation
+            if in_use.name == current_generation(self.shop):
+                return in_use
+            if self._retired is not None:
+                self._retired.vectors.close()
+            self._retired = in_use
+        return open_generation(self.shop, self.embedder, SOURCES)
 
     def predictor(self) -> LoraPredictor:
         """The current adapter on its base model.

@@ -32,12 +32,13 @@ def check_reasons(
     """Deletion test of reasons, and validity of items, on customers drawn at random.
 
     Without the orders that a reason cites, the item is ranked again from the start, by the path
-    that ranks many customers, which shares no code with the one that chose the reason but the
-    features and the ranker.
+    that finds candidates, not by the one that scored the reason. A control leaves out as many
+    orders drawn at random.
     """
     data = test.data
     drawn = np.random.default_rng(seed).permutation(len(test.customers))[:_REASONED_CUSTOMERS]
-    items = cited = passed = valid = 0
+    random = np.random.default_rng(seed)
+    items = cited = passed = control = valid = 0
     for number, row in enumerate(drawn):
         customer_id = data.lines.customer_ids[test.customers[row]]
         purchases = purchases_of(data.shop.log, customer_id, test.cutoff)
@@ -55,12 +56,21 @@ def check_reasons(
             valid += sum(_fits(context, item, filters, bool(found.notes)) for item in found.items)
             with_orders = [item for item in found.items if item.cites]
             cited += len(with_orders)
-            passed += _falling(context, with_orders, filters.new_only)
+            new_only = filters.new_only
+            passed += _falling(context, with_orders, [item.cites for item in with_orders], new_only)
+            orders = list(dict.fromkeys(purchase.order_id for purchase in purchases))
+            drawn_orders = [
+                tuple(random.choice(orders, len(set(item.cites)), replace=False).tolist())
+                for item in with_orders
+            ]
+            control += _falling(context, with_orders, drawn_orders, new_only)
         progress(f"Reasons on {data.name}", number + 1, len(drawn))
     report.say(
         f"{data.name}: {items} items shown to {len(drawn)} customers, {cited} with a reason that "
-        f"cites orders ({cited / items:.1%}), {passed} of these pass the deletion test"
+        f"cites orders ({cited / items:.1%}), {passed} of these pass the deletion test; without as "
+        f"many orders drawn at random {control / max(1, cited):.1%} fall"
     )
+    report.add_row(data.name, "reasons", "patron", "fall at random", control / max(1, cited))
     report.add_row(data.name, "reasons", "patron", "cite orders", cited / items)
     report.add_row(data.name, "reasons", "patron", "pass deletion", passed / max(1, cited))
     report.add_row(data.name, "reasons", "patron", "valid ratio", valid / items)
@@ -73,7 +83,7 @@ def check_reasons(
 
 
 def _filters(test: Window, row: int) -> tuple[Filters, ...]:
-    """A plain question, new items, a price, and a category that the customer buys from."""
+    """A plain question, new items, prices that can and cannot be met, and a category of theirs."""
     assortment = test.data.assortment
     own = test.baskets.item[test.baskets.starts[row] : test.baskets.starts[row + 1]]
     item = assortment.item(int(own[len(own) // 2]))
@@ -82,6 +92,7 @@ def _filters(test: Window, row: int) -> tuple[Filters, ...]:
         Filters(),
         Filters(new_only=True),
         Filters(max_price=price),
+        Filters(max_price=0),
         Filters(categories=frozenset({item.category}) - {""}),
     )
 
@@ -90,7 +101,8 @@ def _fits(
     context: RecommendContext, item: Recommendation, filters: Filters, loosened: bool
 ) -> bool:
     entry = context.catalogue.items.get(item.item_id)
-    if entry is None or entry.title != item.title or entry.stock == 0:
+    row = context.assortment.table.row.get(item.item_id, -1)
+    if entry is None or entry.title != item.title or not context.assortment.sellable[row]:
         return False
     if loosened:
         return True
@@ -102,12 +114,17 @@ def _fits(
     )
 
 
-def _falling(context: RecommendContext, items: list[Recommendation], new_only: bool) -> int:
-    """How many items' scores fall without the orders their reasons cite."""
+def _falling(
+    context: RecommendContext,
+    items: list[Recommendation],
+    orders: list[tuple[str, ...]],
+    new_only: bool,
+) -> int:
+    """How many items' scores fall without some orders of the customer, each its own."""
     if not items:
         return 0
     whole = _scores(context, items, [frozenset()] * len(items), new_only)
-    left = _scores(context, items, [frozenset(item.cites) for item in items], new_only)
+    left = _scores(context, items, [frozenset(left_out) for left_out in orders], new_only)
     return sum(after < before for before, after in zip(whole, left, strict=True))
 
 
@@ -173,7 +190,8 @@ def _new_items(test: Window, seed: int, report: Report, progress: Progress) -> N
     drawn = np.sort(random.choice(sold, min(_NEW_ITEMS, len(sold) // 10), replace=False))
     past = test.past.without_items(drawn)
     baskets = baskets_of(past, test.cutoff, items, test.customers)
-    unsold = replace(test, past=past, baskets=baskets, only=drawn)
+    # What was bought before is not new to that customer, whatever is left out.
+    unsold = replace(test, past=past, baskets=baskets, only=drawn, known=test.baskets)
     allowed = np.zeros(items, dtype=bool)
     allowed[drawn] = True
     recommender = learn(unsold, seed, progress)

@@ -14,7 +14,6 @@ from retrieval.ranking_metrics import coverage, list_metrics
 SHOWN = ("recall@20", "ndcg@10", "mrr@10", "coverage@10", "novelty@10", "diversity@10", "value@10")
 JUDGED_BY = ("ndcg@10", "recall@20")
 SYSTEM = "patron"
-WITHOUT_LM, WITH_LM = "patron, dial 0", "patron, dial 0, with lm"
 _LEAST_CERTAIN = 3  # comparisons with the best peer whose interval lies above 0
 
 
@@ -26,7 +25,7 @@ def metrics_of(window: Window, task: str, lists: Ints) -> dict[str, NDArray[np.f
         lists[asked],
         [truth for truth in truths if len(truth)],
         price=window.sales.unit_price,
-        popularity=window.sales.customers / max(1.0, float(len(window.past.customer_ids))),
+        popularity=window.sales.customers / max(1, len(np.unique(window.past.customer))),
         vectors=window.data.vectors[window.data.table.text],
     )
 
@@ -48,12 +47,10 @@ def compare(window: Window, task: str, lists: Mapping[str, Ints], report: Report
         }
     report.table(f"{set_}, {task}, test", figures)
     others = [system for system in found if not system.startswith(SYSTEM)]
-    pairs = [(SYSTEM, system) for system in found if system != SYSTEM]
-    for system, peer in [*pairs, (WITH_LM, WITHOUT_LM)]:
-        if system in found and peer in found:
-            for metric, values in found[system].items():
-                gains = values - found[peer][metric]
-                report.add_difference(set_, task, metric, system, peer, gains)
+    for peer in [system for system in found if system != SYSTEM]:
+        for metric, values in found[SYSTEM].items():
+            gains = values - found[peer][metric]
+            report.add_difference(set_, task, metric, SYSTEM, peer, gains)
     for metric in JUDGED_BY:
         best = max(others, key=lambda system: figures[system][metric])
         gain = figures[SYSTEM][metric] - figures[best][metric]

@@ -1,6 +1,6 @@
 """One real shop at one moment: who is asked, what they had bought, what they then bought."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -51,6 +51,7 @@ class Window:
         baskets: what they had bought.
         past: all lines before the moment.
         only: item rows that alone count as truth; all where None.
+        known: baskets of the same customers whose items never count as truth.
     """
 
     data: ShopData
@@ -59,6 +60,7 @@ class Window:
     baskets: Baskets
     past: Lines
     only: Ints | None = None
+    known: Baskets | None = None
 
     @cached_property
     def sales(self) -> ItemSales:
@@ -76,11 +78,6 @@ class Window:
             as_of=self.cutoff,
         )
 
-    def first(self, customers: int) -> "Window":
-        """The first of its customers."""
-        few = self.customers[:customers]
-        return replace(self, customers=few, baskets=self.baskets.rows(0, len(few)))
-
     def truths(self, task: str) -> list[Ints]:
         """What each customer bought in the four weeks after; only new items for discovery."""
         items = len(self.data.table)
@@ -95,6 +92,9 @@ class Window:
                 bought = bought[~np.isin(bought, self.baskets.item[own])]
             if self.only is not None:
                 bought = np.intersect1d(bought, self.only)
+            if self.known is not None:
+                own = slice(self.known.starts[row], self.known.starts[row + 1])
+                bought = np.setdiff1d(bought, self.known.item[own])
             truths.append(bought)
         return truths
 

@@ -9,16 +9,15 @@ on.
 import argparse
 import hashlib
 import sqlite3
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.recommendation_compare import metrics_of
-from bench.recommendation_data import Window
-from bench.recommendation_lists import Found, Lists, arranged, ranked
+from bench.recommendation_data import ShopData, Window, window
+from bench.recommendation_lists import Found, arranged, ranked
 from bench.report import Report
 from finetune.base_model import find_base_model, token_counter
 from finetune.item_judge import ItemJudge
@@ -31,67 +30,73 @@ from retrieval.progress import Progress
 from retrieval.recommender import Recommender
 
 _WEIGHTS = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
-_VALIDATION_CUSTOMERS = 300
-_TASKS = ("basket",)
+_TASK = "basket"
+_METRICS = ("ndcg@10", "mrr@10")
 
 
-def judge_lists(
+def compare_judge(
     tuned: Recommender,
-    validation: Window,
     recommender: Recommender,
-    test: Window,
+    data: ShopData,
     arguments: argparse.Namespace,
     report: Report,
     progress: Progress,
-) -> dict[str, Lists]:
-    """Lists of the ranker alone and of the ranker with the language model, on the test window."""
-    judge = _KeptJudge(arguments.work / "judge.db", test, progress)
-    weights = _chosen_weights(tuned, validation, judge, report)
+) -> None:
+    """The ranker alone, with the language model, and the language model alone.
+
+    Args:
+        tuned: learnt as of the validation window, where the weight is chosen.
+        recommender: learnt as of the test window.
+        data: the shop.
+        arguments: of the command line; `lm_customers` drawn at random are asked about.
+        report: takes the figures.
+        progress: told of every customer.
+    """
+    most, seed = arguments.lm_customers, arguments.seed
+    validation = window(data, data.validation_cutoff, most // 2, seed)
+    test = window(data, data.test_cutoff, most, seed)
+    judge = _KeptJudge(arguments.work / "judge.db", data, progress)
+    weight = _chosen_weight(tuned, validation, judge, report)
     base, scores = _plain(recommender, test)
-    started, before = time.perf_counter(), judge.asked
     logits = judge.of_window(test, base)
-    asked = judge.asked - before
-    if asked:
-        report.speed[f"lm_ms_{test.data.name}"] = round(
-            1000 * (time.perf_counter() - started) / asked, 1
-        )
-    with_lm = {
-        task: _reordered(base[task], scores[task], logits[task], weights[task]) for task in _TASKS
+    lists = {
+        "ranker": base,
+        "ranker with lm": _reordered(base, scores, logits, weight),
+        "lm alone": _reordered(base, scores, logits, np.inf),
     }
-    alone = {task: _reordered(base[task], scores[task], logits[task], np.inf) for task in _TASKS}
-    return {
-        "patron, dial 0": base,
-        "patron, dial 0, with lm": with_lm,
-        "patron, dial 0, lm alone": alone,
-    }
+    found = {system: metrics_of(test, _TASK, rows) for system, rows in lists.items()}
+    figures = {}
+    for system, metrics in found.items():
+        for metric in _METRICS:
+            report.add_row(data.name, "basket, lm", system, metric, metrics[metric])
+        figures[system] = {metric: float(metrics[metric].mean()) for metric in _METRICS}
+    for metric in _METRICS:
+        gains = found["ranker with lm"][metric] - found["ranker"][metric]
+        report.add_difference(data.name, "basket, lm", metric, "ranker with lm", "ranker", gains)
+    report.table(f"{data.name}, basket, test, {len(test.customers)} customers: the lm", figures)
 
 
-def _chosen_weights(
+def _chosen_weight(
     tuned: Recommender, validation: Window, judge: "_KeptJudge", report: Report
-) -> dict[str, float]:
-    """The weight of the model's logit that validates best, by task."""
-    few = validation.first(_VALIDATION_CUSTOMERS)
-    base, scores = _plain(tuned, few)
-    logits = judge.of_window(few, base)
-    chosen = {}
-    for task in _TASKS:
-        quality = {}
-        for weight in _WEIGHTS:
-            lists = _reordered(base[task], scores[task], logits[task], weight)
-            quality[weight] = float(metrics_of(few, task, lists)["ndcg@10"].mean())
-        chosen[task] = max(_WEIGHTS, key=lambda weight: (quality[weight], -weight))
-        figures = ", ".join(f"{weight}: {value:.4f}" for weight, value in quality.items())
-        report.say(f"  lm weight, {task}, validation NDCG@10: {figures}; {chosen[task]} is chosen")
+) -> float:
+    """The weight of the model's logit that validates best; of equals the smallest."""
+    base, scores = _plain(tuned, validation)
+    logits = judge.of_window(validation, base)
+    quality = {}
+    for weight in _WEIGHTS:
+        lists = _reordered(base, scores, logits, weight)
+        quality[weight] = float(metrics_of(validation, _TASK, lists)["ndcg@10"].mean())
+    chosen = max(_WEIGHTS, key=lambda weight: (quality[weight], -weight))
+    figures = ", ".join(f"{weight}: {value:.4f}" for weight, value in quality.items())
+    report.say(f"  lm weight, validation NDCG@10: {figures}; {chosen} is chosen")
     return chosen
 
 
-def _plain(
-    recommender: Recommender, window: Window
-) -> tuple[dict[str, Ints], dict[str, NDArray[np.float64]]]:
+def _plain(recommender: Recommender, window: Window) -> tuple[Ints, NDArray[np.float64]]:
     """The ranker's lists without the diversity dial, and their scores."""
-    found = {task: ranked(recommender, window)[task] for task in _TASKS}
-    lists = dict(arranged(recommender, window, found, dial=0.0))
-    return lists, {task: _scores_of(found[task], lists[task]) for task in _TASKS}
+    found = ranked(recommender, window)[_TASK]
+    lists = arranged(recommender, window, {_TASK: found}, dial=0.0)[_TASK]
+    return lists, _scores_of(found, lists)
 
 
 def _scores_of(found: Found, lists: Ints) -> NDArray[np.float64]:
@@ -123,8 +128,8 @@ def _reordered(
 class _KeptJudge:
     """The judge of the shop's base model, remembering what it was asked."""
 
-    def __init__(self, file: Path, window: Window, progress: Progress) -> None:
-        self._settings = window.data.shop.settings
+    def __init__(self, file: Path, data: ShopData, progress: Progress) -> None:
+        self._settings = data.shop.settings
         files = find_base_model(self._settings.models.base, progress)
         self._count_tokens = token_counter(files)
         self._judge = ItemJudge.load(files)
@@ -132,23 +137,17 @@ class _KeptJudge:
         self._progress = progress
         self._store = sqlite3.connect(file)
         self._store.execute("CREATE TABLE IF NOT EXISTS logits (key TEXT PRIMARY KEY, logit REAL)")
-        self.asked = 0
 
-    def of_window(
-        self, window: Window, lists: Mapping[str, Ints]
-    ) -> dict[str, NDArray[np.float64]]:
-        """Logits of every list's items: `[customers, 20]` by task."""
+    def of_window(self, window: Window, lists: Ints) -> NDArray[np.float64]:
+        """Logits of every list's items: `[customers, 20]`."""
         data = window.data
-        logits = {task: np.zeros(rows.shape) for task, rows in lists.items()}
+        logits = np.zeros(lists.shape)
         histories = self._histories(window)
         for customer, number in enumerate(window.customers):
-            rows = np.unique(np.concatenate([lists[task][customer] for task in lists]))
-            rows = rows[rows >= 0]
+            rows = lists[customer][lists[customer] >= 0]
             titles = [data.assortment.item(row).title for row in rows]
-            found = self._logits(histories[data.lines.customer_ids[number]], titles)
-            for task, by_customer in lists.items():
-                place = np.searchsorted(rows, np.maximum(by_customer[customer], 0))
-                logits[task][customer] = found[np.minimum(place, len(rows) - 1)]
+            history = histories[data.lines.customer_ids[number]]
+            logits[customer, : len(rows)] = self._logits(history, titles)
             self._progress(f"Judging {data.name}", customer + 1, len(window.customers))
         return logits
 
@@ -176,7 +175,6 @@ class _KeptJudge:
         )
         missing = [index for index, key in enumerate(keys) if key not in known]
         if missing:
-            self.asked += 1
             fresh = self._judge.judge(history, [titles[index] for index in missing])
             pairs = [(keys[i], float(logit)) for i, logit in zip(missing, fresh, strict=True)]
             self._store.executemany("INSERT OR REPLACE INTO logits VALUES (?, ?)", pairs)

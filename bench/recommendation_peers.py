@@ -48,15 +48,18 @@ def peers(chroma: Path, embedder: Embedder) -> Sequence[Peer]:
         Peer(name="popular", trials={"": lambda g: Popular.fit(g.lines, len(g.table))}),
         Peer(
             name="recently popular",
-            trials={"": lambda g: Trending.fit(g.lines, len(g.table), g.as_of)},
+            trials={f"{days} days": partial(_trending, days) for days in (7, 14, 28, 56)},
         ),
         Peer(name="own repeats", trials={"": lambda _: OwnRepeats()}),
-        Peer(name="recent own repeats", trials={"": lambda _: RecentOwnRepeats()}),
+        Peer(
+            name="recent own repeats",
+            trials={f"half-life {days}": partial(_own_recent, days) for days in (15, 30, 60, 120)},
+        ),
         Peer(
             name="item-knn",
             trials={
                 f"neighbours {k}, power {power}": _fitted(
-                    BoughtTogether.fit, neighbours=k, power=power
+                    BoughtTogether.fit, neighbours=k, power=power, with_self=True
                 )
                 for k in (50, 200)
                 for power in (0.0, 0.5, 1.0)
@@ -91,8 +94,8 @@ def peers(chroma: Path, embedder: Embedder) -> Sequence[Peer]:
         Peer(
             name="gru4rec",
             trials={
-                f"{epochs} epochs": _fitted(Gru4Rec.fit, dimension=64, epochs=epochs)
-                for epochs in (5, 10)
+                f"dimension {d}, {epochs} epochs": _fitted(Gru4Rec.fit, dimension=d, epochs=epochs)
+                for d, epochs in ((64, 10), (100, 15))
             },
         ),
         Peer(
@@ -106,6 +109,14 @@ def _fitted(fit: Callable[..., CandidateSource], **settings: Any) -> Fit:
     return lambda given: fit(given.lines, len(given.table), **settings)
 
 
+def _trending(days: int, given: SourceInput) -> CandidateSource:
+    return Trending.fit(given.lines, len(given.table), given.as_of, days=days)
+
+
+def _own_recent(days: float, _: SourceInput) -> CandidateSource:
+    return RecentOwnRepeats(days)
+
+
 def _chroma(folder: Path, embedder: Embedder, given: SourceInput) -> CandidateSource:
     """Similar items as the real index names them."""
     store = VectorStore(folder, embedder)
@@ -116,5 +127,6 @@ def _chroma(folder: Path, embedder: Embedder, given: SourceInput) -> CandidateSo
     code = {id_: number for number, id_ in enumerate(ids)}
     similar = Similar.fit(given.vectors, given.table.text, np.asarray(given.sales.customers))
     return similar.with_index(
-        lambda vector, count: [code[n.id] for n in store.nearest_items(vector, count)]
+        lambda vector, count: [code[n.id] for n in store.nearest_items(vector, count)],
+        with_own=True,
     )

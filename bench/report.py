@@ -7,6 +7,7 @@ The last line printed is one JSON document: `commit`, `seed`, `hardware`, `rows`
 
 import json
 import os
+import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -112,7 +113,8 @@ class Report:
                     "differences": self.differences,
                     "claims": self.claims,
                     "speed": self.speed,
-                }
+                },
+                allow_nan=False,
             )
         )
 
@@ -120,7 +122,8 @@ class Report:
 def hardware() -> str:
     """Processor, cores and memory."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    model = names[0] if names else platform.machine()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB"
 

@@ -3,6 +3,7 @@
 A working folder holds one shop directory a data set, without index or adapter.
 """
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,26 +36,29 @@ class BenchShop:
     test_cutoff: datetime
 
 
-def open_bench_shops(work: Path, data: Path, progress: Progress) -> list[BenchShop]:
-    """Open both shops, reading their logs the first time.
+def open_bench_shops(
+    work: Path, data: Path, names: Collection[str], progress: Progress
+) -> Iterator[BenchShop]:
+    """Open shops, reading their logs the first time.
 
     Args:
         work: where the shop directories are kept.
+        names: which.
         data: holds `online_retail.parquet`.
         progress: told of the reading.
     """
-    return [
-        BenchShop(
+    if "complete_journey" in names:
+        yield BenchShop(
             name="complete_journey",
             shop=_complete_journey(work / "complete-journey", progress),
             test_cutoff=datetime(2017, 10, 1, tzinfo=UTC),
-        ),
-        BenchShop(
+        )
+    if "online_retail" in names:
+        yield BenchShop(
             name="online_retail",
             shop=_online_retail(work / "online-retail", data / "online_retail.parquet", progress),
             test_cutoff=datetime(2011, 9, 9, tzinfo=UTC),
-        ),
-    ]
+        )
 
 
 def _complete_journey(directory: Path, progress: Progress) -> Shop:

@@ -21,7 +21,6 @@ from finetune.slots import CHURN_LABELS
 from prompts.library import load_prompt
 from retrieval.errors import ShopError
 from retrieval.history import quoted
-from retrieval.progress import Progress, no_progress
 
 PROMPT = "judge"
 
@@ -106,27 +105,6 @@ class ItemJudge:
             part = Question(prefix=question.prefix, parts=question.parts[chosen])
             logits[chosen] = self._pass(pack(part))
         return logits
-
-    def judge_many(
-        self, requests: Sequence[tuple[str, Sequence[str]]], progress: Progress = no_progress
-    ) -> list[Floats]:
-        """Judge items for many customers.
-
-        One customer's pass is long enough to keep the processor busy: batches of several, padded
-        to the longest, take longer.
-
-        Args:
-            requests: each customer's history text and titles.
-            progress: told after each customer.
-
-        Returns:
-            What `judge` says to each request, in their order.
-        """
-        answers = []
-        for history_text, titles in requests:
-            answers.append(self.judge(history_text, titles))
-            progress("Judging items", len(answers), len(requests))
-        return answers
 
     @torch.inference_mode()
     def _pass(self, prompt: PackedPrompt) -> Floats:

@@ -25,10 +25,18 @@ Judge = Callable[[Sequence[str]], NDArray[np.float64]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """One candidate: its row of the item table, its score, and the sources that named it."""
+    """One candidate.
+
+    Attributes:
+        item: row of the item table.
+        score: the recommender's.
+        relevance: what it is arranged by; the score, unless the language model moved it.
+        sources: the sources that named it.
+    """
 
     item: int
     score: float
+    relevance: float
     sources: tuple[SourceName, ...]
 
 
@@ -82,6 +90,7 @@ def _pool(
         Chosen(
             item=item,
             score=score,
+            relevance=score,
             sources=tuple(name for name, named in zip(names, found_by, strict=True) if named),
         )
         for item, score, found_by in zip(
@@ -98,10 +107,12 @@ def _pool(
         )
         # Under those that a source named, falling, so that the better-selling stays in front.
         least = candidates[-1].score if candidates else 1.0
-        scores = np.minimum(own, least) * (1.0 - 1e-6 * np.arange(1, len(more) + 1))
+        relevance = np.minimum(own, least) * (1.0 - 1e-6 * np.arange(1, len(more) + 1))
         candidates += [
-            Chosen(item=int(row), score=float(score), sources=(SourceName.POPULAR,))
-            for row, score in zip(more, scores, strict=True)
+            Chosen(item=item, score=score, relevance=below, sources=(SourceName.POPULAR,))
+            for item, score, below in zip(
+                more.tolist(), own.tolist(), relevance.tolist(), strict=True
+            )
         ]
     pins = set(assortment.rows(assortment.rules.pin_items).tolist())
     by_title: dict[int, int] = {}
@@ -136,15 +147,13 @@ def _best_sellers(
 
 
 def _judged(assortment: Assortment, pool: list[Chosen], judge: Judge) -> list[Chosen]:
-    """The pool with its best in the order of the ranker's and the language model's judgement.
-
-    The places' scores stay, so that arranging keeps to the new order.
-    """
+    """The pool with its best in the order of the ranker's and the language model's judgement."""
     best = pool[:JUDGED]
     scores = np.array([candidate.score for candidate in best])
     combined = combine_judgement(scores, judge([assortment.item(c.item).title for c in best]))
     order = np.argsort(-combined, kind="stable")
-    moved = [replace(best[old], score=best[new].score) for new, old in enumerate(order)]
+    # A place's relevance stays with the place, so that arranging keeps to the new order.
+    moved = [replace(best[old], relevance=best[new].relevance) for new, old in enumerate(order)]
     return [*moved, *pool[JUDGED:]]
 
 
@@ -176,9 +185,9 @@ def _by_rules(
     pinned = [candidate for candidate in pool if candidate.item in pins][:count]
     rest = [candidate for candidate in pool if candidate.item not in pins]
     rows = np.array([candidate.item for candidate in rest], dtype=np.int64)
-    scores = np.array([candidate.score for candidate in rest])
+    relevance = np.array([candidate.relevance for candidate in rest])
     places = diversified(
-        scores * value_factor(assortment, rows, rules.value),
+        relevance * value_factor(assortment, rows, rules.value),
         likeness(recommender, assortment, rows),
         dial=rules.diversity,
         count=count - len(pinned),

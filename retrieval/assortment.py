@@ -14,7 +14,7 @@ from retrieval.filters import Filters
 from retrieval.item_table import ItemTable
 from retrieval.lines import Ints
 from retrieval.shop import RecommendSettings
-from retrieval.words import mentions
+from retrieval.words import words_of
 
 Mask = NDArray[np.bool_]
 
@@ -25,6 +25,7 @@ class Assortment:
     Attributes:
         items: by row; None where the catalogue no longer holds the item.
         price: `[items]` minor units, -1 where unknown.
+        title: `[items]` code of the title, one for items that a reader cannot tell apart.
         margin: `[items]` price less cost, or the price where the cost is unknown; minor units,
             0 where there is no price.
         rules: the shop's.
@@ -41,7 +42,7 @@ class Assortment:
             item.category if item else "" for item in self.items
         )
         self._texts, self._text = _coded(item.text if item else "" for item in self.items)
-        self.titles, self.title = _coded(item.title if item else "" for item in self.items)
+        _, self.title = _coded(item.title if item else "" for item in self.items)
 
     @cached_property
     def sellable(self) -> Mask:
@@ -115,15 +116,29 @@ class Assortment:
         return mask
 
     def _by_words(self, filters: Filters) -> Mask:
-        fits = np.array(
-            [
-                all(mentions(text, word) for word in filters.words)
-                and not any(mentions(text, word) for word in filters.exclude_words)
-                for text in self._texts
-            ],
-            dtype=bool,
-        )
+        fits = np.ones(len(self._texts), dtype=bool)
+        for word in filters.words:
+            fits &= self._mentioning(word)
+        for word in filters.exclude_words:
+            fits &= ~self._mentioning(word)
         return fits[self._text]
+
+    def _mentioning(self, word: str) -> Mask:
+        """`[texts]` that hold a word, or all words of a phrase; see `retrieval.words.mentions`."""
+        held = np.zeros(len(self._texts), dtype=bool)
+        stems = words_of(word)
+        if stems:
+            codes = [self._texts_by_stem.get(stem, frozenset()) for stem in stems]
+            held[list(frozenset.intersection(*codes))] = True
+        return held
+
+    @cached_property
+    def _texts_by_stem(self) -> dict[str, frozenset[int]]:
+        by_stem: dict[str, set[int]] = {}
+        for code, text in enumerate(self._texts):
+            for stem in words_of(text):
+                by_stem.setdefault(stem, set()).add(code)
+        return {stem: frozenset(codes) for stem, codes in by_stem.items()}
 
     def _in_categories(self, names: Iterable[str]) -> Mask:
         wanted = set(names)

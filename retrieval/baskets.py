@@ -32,6 +32,7 @@ class Baskets:
         line_starts: `[customers + 1]` where each customer's lines begin.
         line_item: `[lines]` items as they were bought, oldest first.
         line_order: `[lines]` numbers of their orders.
+        line_days: `[lines]` days since they were bought.
     """
 
     items: int
@@ -47,6 +48,7 @@ class Baskets:
     line_starts: Ints
     line_item: Ints
     line_order: Ints
+    line_days: Floats
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -80,6 +82,7 @@ class Baskets:
             line_starts=self.line_starts[start : end + 1] - self.line_starts[start],
             line_item=self.line_item[lines],
             line_order=self.line_order[lines],
+            line_days=self.line_days[lines],
         )
 
 
@@ -129,6 +132,7 @@ def baskets_of(lines: Lines, as_of: datetime, items: int, customers: Ints) -> Ba
         line_starts=_starts(customer, count),
         line_item=item,
         line_order=order,
+        line_days=days,
     )
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from scipy import sparse
 
-from retrieval.baskets import Baskets
+from retrieval.baskets import HALF_LIFE_DAYS, Baskets
 from retrieval.lines import Floats, Lines
 from retrieval.source_names import SourceName
 from retrieval.sources import load_array, save_arrays
@@ -33,21 +34,37 @@ class OwnRepeats:
 
 
 class RecentOwnRepeats:
-    """What the customer bought before, recent orders counting more."""
+    """What the customer bought before, recent orders counting more.
+
+    Args:
+        half_life: days after which an order counts half.
+    """
 
     name = SourceName.OWN_RECENT
 
+    def __init__(self, half_life: float = HALF_LIFE_DAYS) -> None:
+        self._half_life = half_life
+
     def scores(self, baskets: Baskets) -> Any:
-        """Orders that hold the item, each halved every 60 days."""
-        return baskets.matrix(baskets.taste)
+        """Orders that hold the item, each halved every half-life."""
+        fresh = (0.5 ** (baskets.line_days / self._half_life)).astype(np.float32)
+        # Lines of one item in several orders add up.
+        return (
+            sparse.csr_matrix(
+                (fresh, baskets.line_item, baskets.line_starts), shape=(len(baskets), baskets.items)
+            )
+            .tocoo()
+            .tocsr()
+        )
 
     def save(self, folder: Path) -> None:
-        """Nothing is learnt."""
+        """Write the half-life."""
+        save_arrays(folder, {"half_life": np.float64(self._half_life)})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Nothing is read."""
-        return cls()
+        """Read the half-life."""
+        return cls(float(load_array(folder, "half_life")))
 
 
 class _Popularity:
@@ -82,14 +99,14 @@ class Popular(_Popularity):
 
 
 class Trending(_Popularity):
-    """What most customers bought in the last four weeks, ties by all time."""
+    """What most customers bought in the last weeks, ties by all time."""
 
     name = SourceName.TRENDING
 
     @classmethod
-    def fit(cls, lines: Lines, items: int, as_of: datetime) -> Self:
-        """Count customers of the last weeks by item."""
-        recent = lines.between(as_of - timedelta(days=RECENT_DAYS), as_of)
+    def fit(cls, lines: Lines, items: int, as_of: datetime, *, days: int = RECENT_DAYS) -> Self:
+        """Count customers of the last days by item."""
+        recent = lines.between(as_of - timedelta(days=days), as_of)
         ever = customers_by_item(lines, items)
         return cls(customers_by_item(recent, items) + ever / (1.0 + 10.0 * ever.max(initial=1.0)))
 

@@ -92,6 +92,7 @@ class BoughtTogether(ItemNeighbours):
         k1: float = 1.2,
         b: float = 0.75,
         power: float = 0.5,
+        with_self: bool = False,
     ) -> Self:
         """Find each item's neighbours.
 
@@ -102,6 +103,8 @@ class BoughtTogether(ItemNeighbours):
             k1: how soon repeated orders stop adding.
             b: how much the orders of best-selling items count less.
             power: of tastes, see `ItemNeighbours`.
+            with_self: whether an item is its own nearest neighbour, so that what was bought is
+                named again.
         """
         # Imported here: only building needs it.
         from implicit.nearest_neighbours import BM25Recommender
@@ -114,6 +117,8 @@ class BoughtTogether(ItemNeighbours):
             # It warns of the form in which it hands its own matrix on.
             warnings.simplefilter("ignore", ParameterWarning)
             model.fit(order_counts(lines, items).tocsr(), show_progress=False)
+        if with_self:
+            return cls(model.similarity.tocsr().astype(np.float32), power)
         return cls(_without_diagonal(model.similarity), power)
 
 

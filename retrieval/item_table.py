@@ -23,7 +23,6 @@ class ItemTable:
         category: `[items]` code of the category, 0 for the unknown one.
         text: `[items]` code of the text that is embedded; items that share a text share a code.
         text_ids: by text code, the ids under which the index knows the texts.
-        titles: `[items]` code of the title; equal for items a reader cannot tell apart.
     """
 
     def __init__(
@@ -32,13 +31,11 @@ class ItemTable:
         category: NDArray[np.int32],
         text: NDArray[np.int32],
         text_ids: Sequence[str],
-        titles: NDArray[np.int32],
     ) -> None:
         self.ids = ids
         self.category = category
         self.text = text
         self.text_ids = text_ids
-        self.titles = titles
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -60,7 +57,6 @@ class ItemTable:
             "item_id": self.ids,
             "category": self.category,
             "text": self.text,
-            "title": self.titles,
         }
         pq.write_table(pa.table(columns), folder / "rows.parquet")
         pq.write_table(pa.table({"text_id": self.text_ids}), folder / "texts.parquet")
@@ -74,7 +70,6 @@ class ItemTable:
             rows["category"].to_numpy(),
             rows["text"].to_numpy(),
             pq.read_table(folder / "texts.parquet")["text_id"].to_pylist(),
-            rows["title"].to_numpy(),
         )
 
 
@@ -87,7 +82,6 @@ def item_table(catalogue: Catalogue) -> ItemTable:
         category=_category_codes([item.category for item in items]),
         text=text_codes,
         text_ids=[text_id(text) for text in texts],
-        titles=_codes([item.title for item in items])[1],
     )
 
 

@@ -1,5 +1,6 @@
 """Sources that put items into a space of few dimensions: ALS and SVD."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -61,8 +62,7 @@ class Als:
 
     def scores(self, baskets: Baskets) -> Any:
         """Fold each customer in (equation 4 of the paper), then multiply with the items."""
-        gram = self._factors.T @ self._factors
-        gram[np.diag_indices_from(gram)] += self._regularisation
+        gram = self._gram
         customers = np.zeros((len(baskets), self._factors.shape[1]), dtype=np.float32)
         for row in range(len(baskets)):
             part = slice(baskets.starts[row], baskets.starts[row + 1])
@@ -71,6 +71,12 @@ class Als:
             left = gram + (own * extra[:, None]).T @ own
             customers[row] = np.linalg.solve(left, own.T @ (1.0 + extra))
         return customers @ self._factors.T
+
+    @cached_property
+    def _gram(self) -> Floats:
+        gram: Floats = self._factors.T @ self._factors
+        gram[np.diag_indices_from(gram)] += self._regularisation
+        return gram
 
     def save(self, folder: Path) -> None:
         """Write the factors."""

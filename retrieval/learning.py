@@ -109,7 +109,10 @@ def _window(
     """Candidates as they were at a moment, with what was bought in the month after."""
     random = np.random.default_rng(seed)
     hidden = random.choice(len(table), int(len(table) * _NEW_ITEMS), replace=False)
-    before = past.between(None, cut).without_items(hidden)
+    before = past.between(None, cut)
+    # Who had bought a hidden item says nothing of what is new.
+    told = np.unique((before.customer * len(table) + before.item)[np.isin(before.item, hidden)])
+    before = before.without_items(hidden)
     during = past.between(cut, cut + HORIZON)
     recommender = _with_sources(before, table, vectors, cut, names, kinds)
     customers = np.unique(during.customer)
@@ -118,7 +121,7 @@ def _window(
     bought = np.unique(during.customer * len(table) + during.item)
     return _joined(
         [
-            _examples(recommender, baskets, who, bought)
+            _examples(recommender, baskets, who, bought, told)
             for who, baskets in _stand_ins(before, cut, len(table), customers, random)
         ]
     )
@@ -137,9 +140,9 @@ def _stand_ins(
 
 
 def _examples(
-    recommender: Recommender, baskets: Baskets, customers: Ints, bought: Ints
+    recommender: Recommender, baskets: Baskets, customers: Ints, bought: Ints, told: Ints
 ) -> Examples:
-    """Candidates of customers and whether their keys are among those bought."""
+    """Candidates of customers with whether they are among those bought, without those told."""
     items = len(recommender.table)
     parts = []
     for start in range(0, len(customers), _CHUNK):
@@ -147,6 +150,8 @@ def _examples(
         matrices = {name: source.scores(chunk) for name, source in recommender.sources.items()}
         customer, item = merged(found_by_sources(chunk, matrices, False, None), items)
         keys = customers[start + customer] * items + item
+        usable = ~np.isin(keys, told, assume_unique=True)
+        customer, item, keys = customer[usable], item[usable], keys[usable]
         own = chunk.customer * items + chunk.item
         parts.append(
             Examples(

@@ -1,4 +1,8 @@
-"""The ranker: gradient-boosted trees that say how likely a candidate is bought in four weeks."""
+"""The ranker: gradient-boosted trees that say how likely a candidate is bought.
+
+The chance is that of a customer who buys something within the next four weeks: it is learnt from
+such customers, since the others say nothing of which item is liked better.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +46,7 @@ class Examples:
 
 
 class Ranker:
-    """Chance of purchase within four weeks; one model for baskets, one for discovery.
+    """Chance of an item for who buys within four weeks; one model for baskets, one for discovery.
 
     Args:
         basket: judges all candidates.
@@ -64,7 +68,7 @@ class Ranker:
         return cls(basket, _fit(examples.features[new], examples.bought[new], names, seed))
 
     def chances(self, features: NDArray[np.float32], *, new_only: bool) -> NDArray[np.float64]:
-        """Chance that each candidate is bought within four weeks: `[pairs]`.
+        """Chance that each candidate is among what is bought within four weeks: `[pairs]`.
 
         Args:
             features: `[pairs, features]`.
@@ -74,13 +78,6 @@ class Ranker:
             return np.zeros(0)
         model = self._discovery if new_only else self._basket
         return np.asarray(model.predict(features, num_threads=1))
-
-    def importance(self) -> dict[str, float]:
-        """Share of the basket model's gain by feature, highest first."""
-        gain = self._basket.feature_importance("gain")
-        names = self._basket.feature_name()
-        order = np.argsort(-gain)
-        return {names[i]: round(float(gain[i] / max(gain.sum(), 1e-9)), 4) for i in order}
 
     def save(self, folder: Path) -> None:
         """Write both models as text."""

@@ -22,7 +22,8 @@ class Recommendation:
 
     Attributes:
         price: minor units, None where unknown.
-        score: chance of purchase within four weeks; a fused score where nothing is learnt yet.
+        score: chance that the customer, if they buy at all within four weeks, buys it; a fused
+            score where nothing is learnt yet.
         sources: the sources that named the item.
         reason: one sentence, true by construction.
         cites: ids of all the customer's orders that the reason rests on.

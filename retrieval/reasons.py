@@ -6,7 +6,7 @@ the item's score must fall. Of those that pass, own repeats come first, then the
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -243,12 +243,20 @@ def _without_orders(
         item.item_id,
         f"customers by {recommender.as_of:%Y-%m-%d}: {recent} in {RECENT_DAYS} days, {ever} in all",
     )
-    if recent:
-        text = f"{_customers(recent)} bought it in the last {RECENT_DAYS} days."
+    counted = f"{recommender.as_of:%Y-%m-%d}"
+    current = as_of - recommender.as_of < timedelta(days=1)
+    if item.item_id in assortment.rules.pin_items:
+        text = "The shop features it."
+        record = sales_evidence(f"{item.item_id}:pinned", "recommend.pin_items in shop.toml")
+    elif recent:
+        when = f"last {RECENT_DAYS} days" if current else f"{RECENT_DAYS} days to {counted}"
+        text = f"{_customers(recent)} bought it in the {when}."
     elif ever:
         text = f"{_customers(ever)} {'has' if ever == 1 else 'have'} bought it."
-    else:
+    elif current:
         text = "New here: it has not been sold yet."
+    else:
+        text = f"It had not been sold by {counted}."
     return Reason(source=SourceName.POPULAR, text=text, cites=(), evidence=(record,))
 
 

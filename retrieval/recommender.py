@@ -31,7 +31,8 @@ HORIZON = timedelta(days=28)  # what the ranker foresees
 _OWN_CANDIDATES = 200
 _NEW_CANDIDATES = 100  # of each source
 _FEW_ITEMS = 1_000  # where no more are allowed, all of them are candidates
-_CHUNK = 256
+_CHUNK = 256  # customers at once
+_CHUNK_SCORES = 50_000_000  # scores of one dense source at once
 _RANK_OFFSET = 20  # reciprocal rank fusion's k
 _FUSION_WEIGHT = 0.5  # of all sources but own repeats together, so that what is bought again leads
 OWN_SOURCES = (SourceName.OWN, SourceName.OWN_RECENT)
@@ -44,7 +45,8 @@ class Ranked:
     Attributes:
         customer: `[candidates]` rows of the baskets, rising.
         item: `[candidates]` rows of the item table, rising within a customer.
-        score: `[candidates]`: chance of purchase within four weeks, or the fused score.
+        score: `[candidates]`: chance that the customer, if they buy at all within four weeks,
+            buys it; the fused score where nothing is learnt.
         found_by: `[sources, candidates]` whether a source named the item.
     """
 
@@ -98,11 +100,12 @@ class Recommender:
             new_only: only items they never bought.
             allowed: `[items]` which items may be shown; all where None.
         """
+        size = max(1, min(_CHUNK, _CHUNK_SCORES // max(1, baskets.items)))
         parts = [
             self._rank_chunk(
-                baskets.rows(start, min(len(baskets), start + _CHUNK)), start, new_only, allowed
+                baskets.rows(start, min(len(baskets), start + size)), start, new_only, allowed
             )
-            for start in range(0, max(1, len(baskets)), _CHUNK)
+            for start in range(0, max(1, len(baskets)), size)
         ]
         return Ranked(
             customer=np.concatenate([part.customer for part in parts]),

@@ -32,6 +32,7 @@ class Similar:
         text: `[items]` text code of each item.
         by_sales: `[items]` item rows, by text, best-selling first.
         nearest: finds nearest texts in the index; compares with all of them where None.
+        with_own: whether what the customer bought is named again.
     """
 
     name = SourceName.SIMILAR
@@ -42,12 +43,15 @@ class Similar:
         text: NDArray[np.int32],
         by_sales: Ints,
         nearest: Nearest | None = None,
+        *,
+        with_own: bool = False,
     ) -> None:
         self.vectors = vectors
         self._text = text
         self._by_sales = by_sales
         self._starts = np.searchsorted(text[by_sales], np.arange(len(vectors) + 1))
         self._nearest = nearest or self._nearest_of_all
+        self._with_own = with_own
 
     @classmethod
     def fit(cls, vectors: Vectors, text: NDArray[np.int32], customers: Floats) -> Self:
@@ -55,19 +59,19 @@ class Similar:
         by_sales = np.lexsort((np.arange(len(text)), -customers, text))
         return cls(vectors.astype(np.float32), text, by_sales)
 
-    def with_index(self, nearest: Nearest) -> "Similar":
+    def with_index(self, nearest: Nearest, *, with_own: bool = False) -> "Similar":
         """The same, asking an index for the nearest texts."""
-        return Similar(self.vectors, self._text, self._by_sales, nearest)
+        return Similar(self.vectors, self._text, self._by_sales, nearest, with_own=with_own)
 
     def scores(self, baskets: Baskets) -> Any:
-        """Cosine of the best items of the nearest texts, of those the customer has not bought."""
+        """Cosine of the best items of the nearest texts; new ones alone unless `with_own`."""
         customer, item, score = [], [], []
         is_own = np.zeros(baskets.items, dtype=bool)
         for row, centre in enumerate(self._centres(baskets)):
             if not centre.any():
                 continue
             own = baskets.item[baskets.starts[row] : baskets.starts[row + 1]]
-            is_own[own] = True
+            is_own[own] = not self._with_own
             texts = np.asarray(self._nearest(centre, _NEAREST_TEXTS), dtype=np.int64)
             near = self.vectors[texts] @ centre
             for text, cosine in zip(texts, near, strict=True):

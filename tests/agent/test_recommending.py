@@ -1,6 +1,7 @@
 """Recommendations through the agent: whatever is asked, by whomever, there is an answer."""
 
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -279,3 +280,15 @@ def test_with_and_without_the_offer_the_items_are_the_same(agent: Agent) -> None
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_no_more_than_asked_for(agent: Agent, count: int) -> None:
     assert len(agent.recommend("c04", count=count, with_offer=False).items) == count
+
+
+def test_a_reload_for_new_prices_keeps_the_open_index(agent: Agent) -> None:
+    resources = agent._resources
+    before = resources.snapshot()
+    file = agent.shop.items_file
+    catalogue = Catalogue.read(file)
+    catalogue.merged([replace(catalogue.items["tea"], stock=0)]).write(file)
+    after = resources.snapshot()
+    assert after is not before
+    assert after.generation is before.generation
+    assert "tea" not in {item.item_id for item in agent.recommend("c04", count=20).items}

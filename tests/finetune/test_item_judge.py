@@ -113,21 +113,6 @@ def test_odd_titles_are_one_short_line_with_one_colon(files: BaseModelFiles) -> 
         assert len(text) <= 34
 
 
-def test_many_customers_get_what_each_gets_alone(judge: ItemJudge) -> None:
-    requests = [
-        (_HISTORY, _TITLES),
-        ("", ["Cake"]),
-        ("Last order 40 days ago: very late.", []),
-        ("Last order 40 days ago: very late.", _ODD_TITLES),
-    ]
-    seen: list[tuple[int, int]] = []
-    answers = judge.judge_many(requests, lambda step, done, total: seen.append((done, total)))
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    for answer, request in zip(answers, requests, strict=True):
-        assert np.array_equal(answer, judge.judge(*request))
-    assert judge.judge_many([]) == []
-
-
 def test_threads_get_the_same_answers_as_one(judge: ItemJudge) -> None:
     titles = [_TITLES, _ODD_TITLES] * 4
     expected = [judge.judge(_HISTORY, some) for some in titles]

@@ -78,3 +78,14 @@ def test_one_recent_customer_outweighs_any_number_of_old_ones() -> None:
     lines = lines_of({**old, ("z", "2024-02-20", "o"): (1,)})
     scores = Trending.fit(lines, 2, _AS_OF).scores(_BASKETS.rows(0, 1))[0]
     assert scores[1] > 9 * scores[0] > 0
+
+
+def test_a_shorter_half_life_forgets_sooner() -> None:
+    """With 30 days, orders of 120 and 60 days ago count a sixteenth and a quarter."""
+    scores = RecentOwnRepeats(30).scores(_BASKETS).toarray()
+    assert scores[0, :2] == pytest.approx([1 / 16 + 1 / 4, 1 / 16])
+
+
+def test_a_shorter_window_sees_only_the_newest_trend() -> None:
+    """In the last two days only a bought, and only items 2 and 3."""
+    assert set(_best(Trending.fit(_LINES, _ITEMS, _AS_OF, days=2), 1)[:2]) == {2, 3}

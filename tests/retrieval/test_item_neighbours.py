@@ -185,3 +185,10 @@ def test_ease_reads_only_whether_an_item_was_bought() -> None:
     )
     first, second = ease.scores(_baskets(often)).toarray()
     np.testing.assert_array_equal(first, second)
+
+
+def test_with_itself_a_bought_item_is_named_again() -> None:
+    alone = BoughtTogether.fit(_LINES, _ITEMS).scores(_baskets()).toarray()
+    again = BoughtTogether.fit(_LINES, _ITEMS, with_self=True).scores(_baskets()).toarray()
+    assert np.all(again[_BOUGHT > 0] > alone[_BOUGHT > 0])
+    assert again[3].argmax() == 3, "what d bought in both orders"

@@ -54,12 +54,6 @@ def test_items_of_one_text_share_a_code(table: ItemTable) -> None:
     assert len(table.text_ids) == len(set(table.text_ids)) == 4
 
 
-def test_items_of_one_title_share_a_code(table: ItemTable) -> None:
-    codes = table.titles.tolist()
-    assert codes[0] == codes[1] == codes[2]
-    assert len(set(codes)) == 3
-
-
 @pytest.mark.parametrize("catalogue", [_CATALOGUE, Catalogue([])])
 def test_saved_and_loaded_a_table_is_the_same(catalogue: Catalogue, tmp_path: Path) -> None:
     table = item_table(catalogue)
@@ -68,7 +62,7 @@ def test_saved_and_loaded_a_table_is_the_same(catalogue: Catalogue, tmp_path: Pa
     assert loaded.ids.equals(table.ids)
     assert loaded.row == table.row
     assert list(loaded.text_ids) == list(table.text_ids)
-    for name in ("category", "text", "titles"):
+    for name in ("category", "text"):
         before, after = getattr(table, name), getattr(loaded, name)
         assert before.dtype == after.dtype == np.int32
         np.testing.assert_array_equal(before, after)

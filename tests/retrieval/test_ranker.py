@@ -105,12 +105,3 @@ def test_saved_and_loaded_the_chances_are_the_same(ranker: Ranker, tmp_path: Pat
         np.testing.assert_array_equal(
             loaded.chances(seen, new_only=new_only), ranker.chances(seen, new_only=new_only)
         )
-    assert loaded.importance() == ranker.importance()
-
-
-def test_importance_is_the_share_of_gain_highest_first(ranker: Ranker) -> None:
-    shares = ranker.importance()
-    assert set(shares) == {"own_taste", "text_taste", "noise"}
-    assert list(shares.values()) == sorted(shares.values(), reverse=True)
-    assert sum(shares.values()) == pytest.approx(1.0, abs=1e-3)
-    assert list(shares)[-1] == "noise"

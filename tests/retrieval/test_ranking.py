@@ -90,12 +90,12 @@ def test_each_kind_of_reason_is_given(contexts: Contexts) -> None:
     assert reasons["tea"] == (
         "Bought by others who buy Milk, which was bought on 2024-02-20 (order o3)."
     )
-    assert reasons["unsold"] == "New here: it has not been sold yet."
+    assert reasons["unsold"] == "It had not been sold by 2024-02-28."
     similar = {item.item_id: item.reason for item in _recommend(contexts["d"])}
     assert similar["tea"] == "Similar to Black tea, bought on 2024-02-26 (order o8)."
     popular = {item.item_id: item.reason for item in _recommend(contexts["nobody"])}
-    assert popular["cake"] == "2 customers bought it in the last 28 days."
-    assert popular["tea"] == "1 customer bought it in the last 28 days."
+    assert popular["cake"] == "2 customers bought it in the 28 days to 2024-02-28."
+    assert popular["tea"] == "1 customer bought it in the 28 days to 2024-02-28."
 
 
 def test_a_customer_with_one_order_gets_it_and_more(contexts: Contexts) -> None:
@@ -250,7 +250,7 @@ def test_every_figure_of_a_reason_stands_in_its_evidence_and_in_the_log(
             seen.update(item.sources)
             evidence = " ".join(record.text for record in item.evidence)
             figures = re.findall(r"\d{4}-\d{2}-\d{2}|\bo\d+\b|\d+", item.reason)
-            assert figures or item.reason == "New here: it has not been sold yet."
+            assert figures or item.reason == "It had not been sold by 2024-02-28."
             assert all(figure in evidence for figure in figures)
             cited = re.search(r"on (\S+) \(order (o\d+)\)", item.reason)
             if cited is None:

@@ -209,8 +209,8 @@ _BREAD_AND_TEA = (("bread", "2024-01-05", "p1"), ("tea", "2024-02-05", "p2"))
             "Bought by others who buy Green tea, which was bought on 2024-02-05 (order p2).",
         ),
         # Where no order carries it, none is cited.
-        (0.5, 0.5, "1 customer bought it in the last 28 days."),
-        (0.9, 0.8, "1 customer bought it in the last 28 days."),
+        (0.5, 0.5, "1 customer bought it in the 28 days to 2024-02-28."),
+        (0.9, 0.8, "1 customer bought it in the 28 days to 2024-02-28."),
     ],
 )
 def test_only_what_carries_the_score_is_given_as_the_reason(
@@ -249,7 +249,7 @@ def test_who_bought_both_is_never_made_up(contexts: dict[str, RecommendContext])
                 assert by_title[found[1]] & buyers[item.item_id], item.reason
     assert told > 3
     a = {i.item_id: i.reason for i in recommend(contexts["a"], count=10, filters=Filters()).items}
-    assert a["tea2"] == "2 customers bought it in the last 28 days."
+    assert a["tea2"] == "2 customers bought it in the 28 days to 2024-02-28."
 
 
 def test_a_shop_without_what_is_bought_together_tells_how_an_item_sells(
@@ -262,15 +262,15 @@ def test_a_shop_without_what_is_bought_together_tells_how_an_item_sells(
     )
     own, new = _explain(only, _purchases(("bread", "2024-02-20", "p1")), ["bread", "tea"])
     assert own.cites == ("p1",)
-    assert new.text == "1 customer bought it in the last 28 days."
+    assert new.text == "1 customer bought it in the 28 days to 2024-02-28."
 
 
 def test_figures_of_sales_stand_in_their_record(contexts: dict[str, RecommendContext]) -> None:
     recommender = contexts["nobody"].recommender
     cake, unsold = _explain(recommender, [], ["cake", "unsold"])
-    assert cake.text == "2 customers bought it in the last 28 days."
+    assert cake.text == "2 customers bought it in the 28 days to 2024-02-28."
     assert [r.text for r in cake.evidence] == ["customers by 2024-02-28: 2 in 28 days, 2 in all"]
-    assert unsold.text == "New here: it has not been sold yet."
+    assert unsold.text == "It had not been sold by 2024-02-28."
     assert [r.text for r in unsold.evidence] == ["customers by 2024-02-28: 0 in 28 days, 0 in all"]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retrieval import learning
 from retrieval import recommender as module
 from retrieval.baskets import Baskets, baskets_of
 from retrieval.catalogue import Catalogue, Item
@@ -15,7 +16,7 @@ from retrieval.item_table import ItemTable, item_table
 from retrieval.learning import fit_recommender
 from retrieval.lines import Ints, Lines, microseconds
 from retrieval.ranker import Ranker
-from retrieval.recommender import Ranked, Recommender
+from retrieval.recommender import HORIZON, Ranked, Recommender
 from retrieval.source_kinds import SOURCE_KINDS, SourceInput, SourceKind
 from retrieval.source_names import DEFAULT_SOURCES, SourceName
 from tests.retrieval.small_lines import lines_of
@@ -368,3 +369,21 @@ def test_progress_ends_where_it_should() -> None:
         progress=lambda _, done, total: told.append((done, total)),
     )  # fmt: skip
     assert told == [(0, 2), (1, 2), (2, 2)]
+
+
+def test_repeats_of_hidden_items_teach_nothing_of_what_is_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With every item hidden, only items that the customer never had may be called bought."""
+    monkeypatch.setattr(learning, "_NEW_ITEMS", 1.0)
+    lines = lines_of(_orders())
+    cut = _AS_OF - HORIZON
+    examples = learning._window(
+        lines, _table(), _vectors(), cut, DEFAULT_SOURCES, SOURCE_KINDS, seed=1
+    )
+    before, during = lines.between(None, cut), lines.between(cut, _AS_OF)
+    had = {*zip(before.customer.tolist(), before.item.tolist(), strict=True)}
+    bought = {*zip(during.customer.tolist(), during.item.tolist(), strict=True)}
+    assert bought & had, "somebody buys again"
+    assert not examples.own.any()
+    assert examples.bought.sum() <= 2 * len(bought - had), "who stands in again counts again"

@@ -113,3 +113,14 @@ def test_loaded_it_keeps_its_vectors_on_disk(tmp_path: Path) -> None:
         loaded.scores(baskets).toarray(), _similar().scores(baskets).toarray()
     )
     assert loaded.parts(baskets, 0, 2).tolist() == _similar().parts(baskets, 0, 2).tolist()
+
+
+def test_with_own_items_what_was_bought_is_named_again() -> None:
+    vectors = np.eye(3, dtype=np.float32)
+    similar = Similar.fit(vectors, np.arange(3, dtype=np.int32), np.ones(3, dtype=np.float32))
+    again = similar.with_index(lambda _vector, _count: [0, 1, 2], with_own=True)
+    baskets = baskets_of(
+        lines_of({("a", "2024-01-01", "o1"): (1,)}), moment("2024-03-01"), 3, np.arange(1)
+    )
+    assert similar.scores(baskets).toarray()[0, 1] == 0
+    assert again.scores(baskets).toarray()[0].argmax() == 1
