@@ -18,6 +18,7 @@ from retrieval.progress import Progress
 from retrieval.purchases import basket_variants, purchases_of
 from retrieval.ranking import Recommendation, RecommendContext, recommend
 from retrieval.recommender import HORIZON, Recommender
+from retrieval.sources import CandidateSource
 from retrieval.text_similarity import Similar
 
 _REASONED_CUSTOMERS = 150
@@ -162,7 +163,7 @@ def _new_customers(recommender: Recommender, test: Window, report: Report) -> No
     newest = np.zeros(len(own.customer_ids), dtype=np.int64)
     np.maximum.at(newest, own.customer, own.time)
     earlier = np.unique(own.order[own.time < newest[own.customer]])
-    peers = {
+    peers: dict[str, CandidateSource] = {
         "popular": Popular.fit(test.past, items),
         "recently popular": Trending.fit(test.past, items, test.cutoff),
         "recent own repeats": RecentOwnRepeats(),

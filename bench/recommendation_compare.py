@@ -25,7 +25,7 @@ def metrics_of(window: Window, task: str, lists: Ints) -> dict[str, NDArray[np.f
         lists[asked],
         [truth for truth in truths if len(truth)],
         price=window.sales.unit_price,
-        popularity=window.sales.customers / max(1, len(np.unique(window.past.customer))),
+        popularity=window.sales.customers / np.float32(len(np.unique(window.past.customer))),
         vectors=window.data.vectors[window.data.table.text],
     )
 

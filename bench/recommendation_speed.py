@@ -132,7 +132,7 @@ def _million(folder: Path, report: Report, progress: Progress) -> None:
     built = time.perf_counter()
     opened = _Opened.read(folder, log, catalogue, rules)
     loaded = time.perf_counter()
-    drawn = [_customer_id(number) for number in random.integers(0, _MILLION, _ASKED)]
+    drawn = [_customer_id(number) for number in random.integers(0, _MILLION, _ASKED).tolist()]
     opened.ask(drawn[0])
     timed = _timed(drawn, opened.ask, "a million", progress)
     report.speed["recommend_million"] = {

@@ -16,7 +16,17 @@ from deltalake import CommitProperties, DeltaTable, WriterProperties, write_delt
 from deltalake.exceptions import DeltaError
 
 from retrieval.errors import StorageError
-from retrieval.events import AMOUNT, CUSTOMER_ID, EVENT_ID, EVENT_SCHEMA, KIND, TIMESTAMP, Kind
+from retrieval.events import (
+    AMOUNT,
+    CUSTOMER_ID,
+    EVENT_ID,
+    EVENT_SCHEMA,
+    ITEM_ID,
+    KIND,
+    ORDER_ID,
+    TIMESTAMP,
+    Kind,
+)
 
 # Small row groups, sorted by customer, let a reader of one customer skip nearly all of a file.
 _WRITER = WriterProperties(compression="ZSTD", max_row_group_size=32_768)
@@ -103,16 +113,29 @@ class EventLog:
             connection.register("events", source)
             return connection.sql(sql, params=parameters or {}).to_arrow_table()
 
-    def customer_events(self, customer_id: str, *, until: datetime | None = None) -> pa.Table:
-        """All events of one customer before `until`, oldest first."""
+    def customer_events(
+        self,
+        customer_id: str,
+        *,
+        until: datetime | None = None,
+        columns: Sequence[str] = EVENT_SCHEMA.names,
+    ) -> pa.Table:
+        """All events of one customer before `until`, oldest first.
+
+        Args:
+            customer_id: whose.
+            until: exclusive; all events where None.
+            columns: which are read, the moment among them; fewer are read faster.
+        """
         wanted = ds.field(CUSTOMER_ID) == customer_id
         if until is not None:
             wanted &= ds.field(TIMESTAMP) < pa.scalar(until, pa.timestamp("us", tz="UTC"))
-        events = self._dataset().to_table(filter=wanted)
+        events = self._dataset().to_table(filter=wanted, columns=list(columns))
         local = events[TIMESTAMP].cast(pa.timestamp("us", tz=self._timezone))
         column = events.schema.get_field_index(TIMESTAMP)
+        by = [name for name in (TIMESTAMP, ORDER_ID, ITEM_ID, EVENT_ID) if name in columns]
         return events.set_column(column, TIMESTAMP, local).sort_by(
-            [(TIMESTAMP, "ascending"), ("order_id", "ascending"), (EVENT_ID, "ascending")]
+            [(name, "ascending") for name in by]
         )
 
     def event_ids(self) -> pa.Table:

@@ -8,9 +8,11 @@ import numpy as np
 
 from retrieval.baskets import Baskets, baskets_of
 from retrieval.event_log import EventLog
-from retrieval.events import Kind
+from retrieval.events import AMOUNT, ITEM_ID, KIND, ORDER_ID, TIMESTAMP, Kind
 from retrieval.item_table import ItemTable
 from retrieval.lines import Lines, microseconds
+
+_COLUMNS = (TIMESTAMP, ORDER_ID, ITEM_ID, AMOUNT, KIND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +27,7 @@ class Purchase:
 
 def purchases_of(log: EventLog, customer_id: str, as_of: datetime) -> list[Purchase]:
     """What a customer bought before a moment, oldest first."""
-    rows = log.customer_events(customer_id, until=as_of).to_pylist()
+    rows = log.customer_events(customer_id, until=as_of, columns=_COLUMNS).to_pylist()
     return [
         Purchase(
             item_id=row["item_id"],

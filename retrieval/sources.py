@@ -59,6 +59,7 @@ def strongest(
         Item rows and scores `[customers, count]`, best first, ties by row; -1 and 0 where fewer
         items have a positive score.
     """
+    is_own = np.zeros(scores.shape[1], dtype=bool)
     rows = np.full((scores.shape[0], count), -1, dtype=np.int64)
     values = np.zeros((scores.shape[0], count), dtype=np.float32)
     for customer in range(scores.shape[0]):
@@ -75,8 +76,10 @@ def strongest(
             item, score = item[allowed[item]], score[allowed[item]]
         if without is not None:
             own = without.item[without.starts[customer] : without.starts[customer + 1]]
-            new = ~np.isin(item, own)
+            is_own[own] = True
+            new = ~is_own[item]
             item, score = item[new], score[new]
+            is_own[own] = False
         if len(item) > count:
             least = np.partition(score, len(score) - count)[len(score) - count]
             near = score >= least

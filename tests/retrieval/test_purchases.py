@@ -63,14 +63,14 @@ def _same(left: Baskets, right: Baskets) -> None:
 def test_purchases_are_the_customers_own_before_the_moment(log: EventLog) -> None:
     purchases = purchases_of(log, "a", _AS_OF)
     assert [(p.order_id, p.item_id, p.amount) for p in purchases] == [
-        ("o1", "milk", 104),
         ("o1", "bread", 105),
+        ("o1", "milk", 104),
         ("z", "tea", 103),
         ("o2", "bread", 104),
         ("z", "milk", 103),
         ("z", "tea", 103),
-        ("o3", "milk", 104),
         ("o3", "ghost", 105),
+        ("o3", "milk", 104),
         ("o4", "ghost", 105),
     ]
     assert purchases == sorted(purchases, key=lambda purchase: purchase.timestamp)
