@@ -25,7 +25,7 @@ from bench.recommendation_data import TASKS, ShopData, Window, read_data, window
 from bench.recommendation_judge import compare_judge
 from bench.recommendation_lists import Lists, arranged, learn, peer_lists, ranked
 from bench.recommendation_peers import Peer, peers
-from bench.recommendation_speed import measure_speed
+from bench.recommendation_speed import TIMED, measure_speed
 from bench.report import Report
 from bench.shops import open_bench_shops
 from finetune.neural_source import MOST_ITEMS
@@ -48,8 +48,9 @@ def main() -> None:
             data = read_data(bench, embedder)
             others = peers(arguments.work / f"{bench.name}-chroma", embedder)
             _measure(data, others, arguments, report, progress)
-        claim_certainty(report)
-        if not arguments.without_speed:
+        if arguments.sets:
+            claim_certainty(report)
+        if arguments.speed:
             measure_speed(arguments, report, progress)
     report.finish()
     sys.exit(not report.holds())
@@ -71,7 +72,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--sets", nargs="*", choices=SETS, default=SETS)
     parser.add_argument("--without-lm", action="store_true", help="leave the language model out")
-    parser.add_argument("--without-speed", action="store_true", help="leave the timings out")
+    parser.add_argument("--speed", nargs="*", choices=TIMED, default=TIMED, help="what is timed")
     return parser.parse_args()
 
 

@@ -21,7 +21,7 @@ from retrieval.recommender import HORIZON, Recommender
 from retrieval.sources import CandidateSource
 from retrieval.text_similarity import Similar
 
-_REASONED_CUSTOMERS = 150
+_REASONED_CUSTOMERS = 60
 _SHOWN = 10
 _NEW_ITEMS = 300  # sold items that are made new
 _LEAST_PASSING = 0.95

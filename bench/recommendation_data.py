@@ -17,6 +17,7 @@ from retrieval.item_sales import ItemSales, item_sales
 from retrieval.item_table import ItemTable, item_table
 from retrieval.lines import Ints, Lines, read_lines
 from retrieval.recommender import HORIZON
+from retrieval.shop import RecommendSettings
 from retrieval.source_kinds import SourceInput
 
 TASKS = ("basket", "discovery")
@@ -109,7 +110,8 @@ def read_data(bench: BenchShop, embedder: Embedder) -> ShopData:
         shop=bench.shop,
         catalogue=catalogue,
         table=table,
-        assortment=Assortment(table, catalogue, bench.shop.settings.recommend),
+        # The defaults of today, whatever they were when the shop was made.
+        assortment=Assortment(table, catalogue, RecommendSettings()),
         lines=read_lines(bench.shop.log, table, bench.test_cutoff + HORIZON),
         vectors=text_vectors(bench.shop, catalogue, table, embedder),
     )

@@ -59,7 +59,7 @@ def learn(window: Window, seed: int, progress: Progress) -> Recommender:
         data.table,
         data.vectors,
         window.cutoff,
-        data.shop.settings.recommend.sources,
+        data.assortment.rules.sources,
         SOURCES,
         seed=seed,
         progress=progress,

@@ -93,10 +93,7 @@ def peers(chroma: Path, embedder: Embedder) -> Sequence[Peer]:
         ),
         Peer(
             name="gru4rec",
-            trials={
-                f"dimension {d}, {epochs} epochs": _fitted(Gru4Rec.fit, dimension=d, epochs=epochs)
-                for d, epochs in ((64, 10), (100, 15))
-            },
+            trials={"": _fitted(Gru4Rec.fit)},
         ),
         Peer(
             name="chroma similarity",
