@@ -155,14 +155,14 @@ class Resources:
         The one in use before stays open, for an answer may still read it; the one before that is
         closed.
         """
-        if self._snapshot is not None:
-            in_use = self._snapshot[1].generation
-            if in_use.name == current_generation(self.shop):
-                return in_use
-            if self._retired is not None:
-                self._retired.vectors.close()
-            self._retired = in_use
-        return open_generation(self.shop, self.embedder, SOURCES)
+        in_use = None if self._snapshot is None else self._snapshot[1].generation
+        if in_use is not None and in_use.name == current_generation(self.shop):
+            return in_use
+        newest = open_generation(self.shop, self.embedder, SOURCES)
+        if self._retired is not None:
+            self._retired.vectors.close()
+        self._retired = in_use
+        return newest
 
     def predictor(self) -> LoraPredictor:
         """The current adapter on its base model.

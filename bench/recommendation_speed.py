@@ -224,7 +224,7 @@ def _events(random: np.random.Generator, part: int) -> pa.Table:
     ).astype("timedelta64[s]")
     numbers = np.arange(len(customers)) + part * len(customers)
     columns = {
-        "customer_id": [_customer_id(number) for number in customers],
+        "customer_id": [_customer_id(number) for number in customers.tolist()],
         "timestamp": pa.array(moments, pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC")),
         "order_id": [f"o{c}-{o}" for c, o in zip(customers, order, strict=True)],
         "item_id": [f"i{item:07d}" for item in items],

@@ -138,10 +138,8 @@ class Recommender:
             if self.ranker is not None and allowed is not None and allowed.sum() <= _FEW_ITEMS
             else merged(found, baskets.items)
         )
-        found_by = (
-            np.stack([_holds(rows, customer, item, baskets.items) for rows in found.values()])
-            if found
-            else np.zeros((0, len(item)), dtype=bool)
+        found_by = np.stack(
+            [_holds(rows, customer, item, baskets.items) for rows in found.values()]
         )
         if self.ranker is None:
             score = _fused(found, customer, item, baskets.items)

@@ -88,17 +88,17 @@ def _price(
         away = np.maximum(away, prices - high)
     nearest = int(prices[int(np.argmin(away))])
     if low is None:
-        asked = f"{_money(high or 0, currency)} or less"
+        asked = f"{format_money(high or 0, currency)} or less"
     elif high is None:
-        asked = f"{_money(low, currency)} or more"
+        asked = f"{format_money(low, currency)} or more"
     else:
-        asked = f"{_money(low, currency)} to {_money(high, currency)}"
+        asked = f"{format_money(low, currency)} to {format_money(high, currency)}"
     limits = replace(
         filters,
         min_price=_round_below(nearest) if low is not None and nearest < low else low,
         max_price=_round_above(nearest) if high is not None and nearest > high else high,
     )
-    nearest_price = _money(nearest, currency)
+    nearest_price = format_money(nearest, currency)
     return limits, f"Nothing that fits costs {asked}; the nearest price is {nearest_price}."
 
 
@@ -158,10 +158,6 @@ def _only_items(
         replace(filters, only_items=frozenset()),
         "None of the named items can be shown; these are others.",
     )
-
-
-def _money(minor: int, currency: str) -> str:
-    return format_money(minor, currency)
 
 
 # After each thing that is let go, another price may do.
