@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from finetune.base_model import BaseModelFiles
+from finetune.blend import Blend
 from finetune.calibration import Calibration
 from finetune.errors import AdapterError
+from finetune.prior import Prior
+from finetune.promotions import Why, record_promotion
 from finetune.slots import PROMPT, Slots
 from prompts.library import load_prompt
 from retrieval.shop import Shop, ShopSettings, write_atomically
 
 WEIGHTS_FILE = "adapter.safetensors"
 MANIFEST_FILE = "manifest.json"
+PRIOR_FILE = "prior.json"
 _CURRENT_FILE = "current"
 _TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -51,6 +55,7 @@ class Manifest:
         base_rate: share of training customers who churned.
         at_risk_above: churn risk from which a customer counts as at risk.
         metrics: on validation customers.
+        blend: the prior's share in each answer; none in adapters made before there was one.
     """
 
     adapter_id: str
@@ -74,6 +79,7 @@ class Manifest:
     training: dict[str, Any]
     calibration: Calibration
     metrics: dict[str, float]
+    blend: Blend = field(default_factory=Blend)
 
     def to_json(self) -> str:
         """The manifest file's text."""
@@ -97,6 +103,7 @@ def read_manifest(folder: Path) -> Manifest:
                 "thresholds": tuple(document["thresholds"]),
                 "lora": LoraSettings(**document["lora"]),
                 "calibration": Calibration.from_json(document["calibration"]),
+                "blend": Blend(**document.get("blend", {})),
             }
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -171,6 +178,19 @@ def weights_bytes(state: dict[str, torch.Tensor]) -> bytes:
     return bytes(save(state))
 
 
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Read an adapter's weights.
+
+    Raises:
+        AdapterError: they are missing or damaged.
+    """
+    try:
+        state: dict[str, torch.Tensor] = load_file(folder / WEIGHTS_FILE)
+    except (OSError, SafetensorError) as error:
+        raise _damaged(folder, str(error)) from error
+    return state
+
+
 def load_lora(model: Any, folder: Path, lora: LoraSettings) -> PeftModel:
     """Put an adapter's weights onto a base model.
 
@@ -178,16 +198,31 @@ def load_lora(model: Any, folder: Path, lora: LoraSettings) -> PeftModel:
         AdapterError: the weights are missing, damaged, or not of this model.
     """
     wrapped = add_lora(model, lora)
-    try:
-        state = load_file(folder / WEIGHTS_FILE)
-    except (OSError, SafetensorError) as error:
-        raise _damaged(folder, str(error)) from error
+    state = read_weights(folder)
     expected = {name: parameter.shape for name, parameter in trainable(wrapped).items()}
     if {name: tensor.shape for name, tensor in state.items()} != expected:
         raise _damaged(folder, "its tensors are not those of this base model")
     plain = {name.replace(".default", ""): tensor.float() for name, tensor in state.items()}
     set_peft_model_state_dict(wrapped, plain)
     return wrapped.eval()
+
+
+def load_prior(folder: Path, manifest: Manifest) -> Prior | None:
+    """The prior that comes with an adapter; None where the adapter was made without one.
+
+    Raises:
+        AdapterError: it should be there and is missing or damaged.
+    """
+    file = folder / PRIOR_FILE
+    if manifest.blend == Blend() and not file.exists():
+        return None
+    try:
+        return Prior.from_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AdapterError(
+            f"The adapter's {file} cannot be used: {error}.",
+            hint="Make it again: patron finetune --keep-weights --shop DIR",
+        ) from error
 
 
 def install_adapter(shop: Shop, source: Path) -> Manifest:
@@ -199,13 +234,23 @@ def install_adapter(shop: Shop, source: Path) -> Manifest:
         shutil.rmtree(building, ignore_errors=True)
         shutil.copytree(source, building)
         building.rename(target)
-    make_current(shop, manifest.adapter_id)
+    make_current(shop, manifest.adapter_id, Why.INSTALLED)
     return manifest
 
 
-def make_current(shop: Shop, adapter_id: str) -> None:
-    """Point the shop at one of its adapters, atomically."""
+def make_current(shop: Shop, adapter_id: str, why: Why = Why.FINE_TUNED) -> None:
+    """Point the shop at one of its adapters, atomically, and keep a record of it."""
+    before = current_id(shop)
+    if before == adapter_id:
+        return
+    record_promotion(shop.adapters, adapter_id, before, why)
     write_atomically(shop.adapters / _CURRENT_FILE, f"{adapter_id}\n".encode())
+
+
+def current_id(shop: Shop) -> str | None:
+    """Where the shop's pointer points, whether or not that adapter is there; None without one."""
+    pointer = shop.adapters / _CURRENT_FILE
+    return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
 
 
 def current_adapter(shop: Shop) -> Path:
@@ -214,13 +259,13 @@ def current_adapter(shop: Shop) -> Path:
     Raises:
         AdapterError: the shop has none.
     """
-    pointer = shop.adapters / _CURRENT_FILE
-    if not pointer.is_file():
+    adapter_id = current_id(shop)
+    if adapter_id is None:
         raise AdapterError(
             f"{shop.directory} has no trained adapter yet.",
             hint=f"Train one: patron finetune --shop {shop.directory}",
         )
-    folder = shop.adapters / pointer.read_text(encoding="utf-8").strip()
+    folder = shop.adapters / adapter_id
     if not folder.is_dir():
         raise AdapterError(
             f"The current adapter {folder} is gone.",

@@ -4,8 +4,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-
 from finetune.adapter import current_adapter
 from finetune.base_model import find_base_model, token_counter
 from finetune.baselines import BaselineScores, LogisticRfm, past_spend_scores, recency_scores
@@ -13,7 +11,8 @@ from finetune.errors import TrainingError
 from finetune.labels import Example, build_labels, tier_of
 from finetune.lora_predictor import LoraPredictor
 from finetune.metrics import churn_metrics, spearman, tier_f1
-from finetune.scoring import score_all
+from finetune.prior import Answers
+from finetune.scoring import model_answers
 from retrieval.catalogue import Catalogue
 from retrieval.history import render_history
 from retrieval.progress import Progress, no_progress
@@ -83,7 +82,7 @@ def evaluate(shop: Shop, *, progress: Progress = no_progress) -> Evaluation:
     pasts = [example.past for example in test]
     horizon = shop.settings.churn.horizon_days
     systems = {
-        "patron": _patron(shop, predictor, test, token_counter(files), progress),
+        **_patron(shop, predictor, test, token_counter(files), progress),
         "recency": recency_scores(pasts),
         "past_spend": past_spend_scores(pasts, horizon, thresholds),
         "logistic_rfm": LogisticRfm(horizon).fit(train, thresholds).scores(pasts),
@@ -103,19 +102,32 @@ def evaluate(shop: Shop, *, progress: Progress = no_progress) -> Evaluation:
 
 def _patron(
     shop: Shop, predictor: LoraPredictor, test: list[Example], count: Any, progress: Progress
-) -> BaselineScores:
+) -> dict[str, BaselineScores]:
+    """What Patron answers, then its two halves: the language model alone, the prior alone."""
     catalogue = Catalogue.read(shop.items_file)
     pasts = [example.past for example in test]
     histories = [
         render_history(past, settings=shop.settings, catalogue=catalogue, count_tokens=count)
         for past in pasts
     ]
-    scores = score_all(predictor, pasts, histories, shop.settings, progress=progress)
+    horizon = shop.settings.churn.horizon_days
+    model = model_answers(predictor, pasts, histories, horizon, progress=progress)
+    if predictor.prior is None:
+        return {"patron": _scores(model)}
+    prior = predictor.prior.answers(pasts)
+    return {
+        "patron": _scores(predictor.manifest.blend.mix(model, prior)),
+        "patron_lm": _scores(model),
+        "patron_prior": _scores(prior),
+    }
+
+
+def _scores(answers: Answers) -> BaselineScores:
     return BaselineScores(
-        churn=np.array([score.churn_risk for score in scores]),
+        churn=answers.churn,
         churn_is_probability=True,
-        tiers=[score.tier for score in scores],
-        spend=np.array([float(score.expected_spend) for score in scores]),
+        tiers=answers.tiers.argmax(axis=1).tolist(),
+        spend=answers.spend,
     )
 
 

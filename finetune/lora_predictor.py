@@ -9,9 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from finetune.adapter import Manifest, check_compatible, load_lora, read_manifest
+from finetune.adapter import (
+    Manifest,
+    check_compatible,
+    load_lora,
+    load_prior,
+    read_manifest,
+)
 from finetune.base_model import BaseModelFiles, load_base_model
 from finetune.calibration import Floats
+from finetune.prior import Prior
 from finetune.slots import Slots, build_slots, encode_prompt, label_weights, pad_right, slot_logits
 from retrieval.history import History
 from retrieval.progress import Progress, no_progress
@@ -29,8 +36,16 @@ class Logits:
 class LoraPredictor:
     """Scores histories; safe to call from several threads (one model, one lock)."""
 
-    def __init__(self, model: Any, files: BaseModelFiles, slots: Slots, manifest: Manifest) -> None:
+    def __init__(
+        self,
+        model: Any,
+        files: BaseModelFiles,
+        slots: Slots,
+        manifest: Manifest,
+        prior: Prior | None,
+    ) -> None:
         self.manifest = manifest
+        self.prior = prior
         self._model = model
         self._files = files
         self._slots = slots
@@ -49,7 +64,8 @@ class LoraPredictor:
         check_compatible(manifest, files, slots, settings)
         wrapped = load_lora(load_base_model(files), folder, manifest.lora)
         # Merged, a pass costs what the base model costs.
-        return cls(wrapped.merge_and_unload(), files, slots, manifest)
+        merged = wrapped.merge_and_unload()
+        return cls(merged, files, slots, manifest, load_prior(folder, manifest))
 
     def logits(
         self,

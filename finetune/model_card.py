@@ -63,8 +63,12 @@ up to {manifest.train_cutoff[:10]} and outcomes of the {manifest.horizon_days} d
 (LoRA rank {manifest.lora.rank} on the upper {manifest.lora.layers} layers) and belongs to that
 model, these prompts and these labels alone.
 
+Its answers are blended with a statistical prior that only counts (logistic regression and boosted
+trees at several cut-offs). The prior's share: churn {manifest.blend.churn:.0%}, tier
+{manifest.blend.tier:.0%}, spend {manifest.blend.spend:.0%}.
+
 **How well**, on {manifest.validation_customers} other customers of the same window, on whom the
-epoch was chosen and the calibration was fitted (so these figures flatter it a little; run
+epoch, the blend and the calibration were fitted (so these figures flatter it a little; run
 `patron evaluate` for the test window):
 
 | measure | value |

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from finetune.adapter import Manifest
 from finetune.lora_predictor import LoraPredictor
+from finetune.prior import Answers
 from finetune.value import Stage, lifecycle_stage, lifetime_value
 from retrieval.history import History, usual_spend
 from retrieval.orders import CustomerPast
@@ -53,15 +55,25 @@ def score_all(
     """
     if not pasts:
         return []
-    manifest, calibration = predictor.manifest, predictor.manifest.calibration
+    manifest, horizon = predictor.manifest, settings.churn.horizon_days
+    answers = model_answers(predictor, pasts, histories, horizon, progress=progress)
+    if predictor.prior is not None:
+        answers = manifest.blend.mix(answers, predictor.prior.answers(pasts))
+    return scores_of(answers, pasts, manifest, settings)
+
+
+def scores_of(
+    answers: Answers,
+    pasts: Sequence[CustomerPast],
+    manifest: Manifest,
+    settings: ShopSettings,
+) -> list[Score]:
+    """Scores from answers about the same customers: LTV and stage are worked out of them."""
     horizon = settings.churn.horizon_days
-    logits = predictor.logits(histories, progress=progress)
-    usual = np.array([usual_spend(past, horizon) for past in pasts])
-    risks = calibration.churn_risk(logits.churn)
-    tiers = calibration.tier_probabilities(logits.tier)
-    expected = calibration.expected_spend(logits.tier, logits.churn, usual)
     scores = []
-    for past, risk, probabilities, spend in zip(pasts, risks, tiers, expected, strict=True):
+    for past, risk, probabilities, spend in zip(
+        pasts, answers.churn, answers.tiers, answers.spend, strict=True
+    ):
         scores.append(
             Score(
                 customer_id=past.customer_id,
@@ -85,3 +97,22 @@ def score_all(
             )
         )
     return scores
+
+
+def model_answers(
+    predictor: LoraPredictor,
+    pasts: Sequence[CustomerPast],
+    histories: Sequence[History],
+    horizon_days: int,
+    *,
+    progress: Progress = no_progress,
+) -> Answers:
+    """The language model's own calibrated answers, without the prior."""
+    calibration = predictor.manifest.calibration
+    logits = predictor.logits(histories, progress=progress)
+    usual = np.array([usual_spend(past, horizon_days) for past in pasts])
+    return Answers(
+        churn=calibration.churn_risk(logits.churn),
+        tiers=calibration.tier_probabilities(logits.tier),
+        spend=calibration.expected_spend(logits.tier, logits.churn, usual),
+    )

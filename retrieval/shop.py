@@ -246,7 +246,7 @@ class Shop:
         return ZoneInfo(self.settings.timezone)
 
     @contextmanager
-    def lock(self, name: Literal["ingest", "index", "finetune"]) -> Iterator[None]:
+    def lock(self, name: Literal["ingest", "index", "finetune", "score"]) -> Iterator[None]:
         """Hold, for a `with` block, the right to be the one writer of a kind over all processes.
 
         Raises:

@@ -29,6 +29,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+adapters = typer.Typer(
+    help="The shop's adapters: which there are, and which is current.", no_args_is_help=True
+)
+app.add_typer(adapters, name="adapters")
 
 ShopOption = Annotated[
     Path, typer.Option("--shop", help="The shop's directory.", show_default=True)
@@ -245,23 +249,35 @@ def finetune_command(
     rank: Annotated[int, typer.Option(help="LoRA rank.", min=1, max=256)] = 16,
     layers: Annotated[int, typer.Option(help="Uppermost layers to adapt.", min=1)] = 10,
     seed: Annotated[int, typer.Option(help="Of shuffling, split and first weights.")] = 7,
+    keep_weights: Annotated[
+        bool,
+        typer.Option(
+            "--keep-weights",
+            help="Keep the current adapter's weights and fit the prior and the calibration anew: "
+            "minutes instead of an hour. The other options are then those of its training.",
+        ),
+    ] = False,
 ) -> None:
     """Train the shop's adapter on its log; interrupted, the same command continues."""
     from finetune.adapter import LoraSettings
-    from finetune.finetune import finetune
+    from finetune.finetune import finetune, refresh
     from finetune.training import TrainingSettings
     from retrieval.shop import Shop
     from ui.terminal import progress_bars
 
     opened = Shop.open(shop)
     with progress_bars() as progress:
-        manifest = finetune(
-            opened,
-            lora=LoraSettings(rank=rank, layers=layers),
-            settings=TrainingSettings(
-                epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
-            ),
-            progress=progress,
+        manifest = (
+            refresh(opened, progress=progress)
+            if keep_weights
+            else finetune(
+                opened,
+                lora=LoraSettings(rank=rank, layers=layers),
+                settings=TrainingSettings(
+                    epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
+                ),
+                progress=progress,
+            )
         )
     folder = opened.adapters / manifest.adapter_id
     typer.echo(
@@ -288,6 +304,52 @@ def evaluate_command(shop: ShopOption = HERE, as_json: JsonOption = False) -> No
         show_evaluation(evaluation)
 
 
+@adapters.command("list")
+def list_command(shop: ShopOption = HERE, as_json: JsonOption = False) -> None:
+    """Every adapter in the shop with its validation figures, the current one first."""
+    from finetune.registry import list_adapters
+    from retrieval.shop import Shop
+    from ui.terminal import show_adapters
+
+    listed = list_adapters(Shop.open(shop))
+    if as_json:
+        _print_json({"adapters": [adapter.to_json() for adapter in listed]})
+    elif listed:
+        show_adapters(listed)
+    else:
+        typer.echo(f"No adapter yet. Train one: patron finetune --shop {shop}")
+
+
+@adapters.command("promote")
+def promote_command(
+    adapter: Annotated[str, typer.Argument(help="The adapter's id, as listed.", metavar="ID")],
+    shop: ShopOption = HERE,
+) -> None:
+    """Make an adapter the current one, if it fits the shop; running agents take it up."""
+    from finetune.registry import promote
+    from retrieval.shop import Shop
+    from ui.terminal import progress_bars
+
+    with progress_bars() as progress:
+        before = promote(Shop.open(shop), adapter, progress=progress)
+    if before == adapter:
+        typer.echo(f"{adapter} was current already.")
+    else:
+        typer.echo(f"{adapter} is current now{'' if before is None else f', after {before}'}.")
+
+
+@adapters.command("rollback")
+def rollback_command(shop: ShopOption = HERE) -> None:
+    """Return to the adapter that was current before; again, to the one before that."""
+    from finetune.registry import roll_back
+    from retrieval.shop import Shop
+    from ui.terminal import progress_bars
+
+    with progress_bars() as progress:
+        now = roll_back(Shop.open(shop), progress=progress)
+    typer.echo(f"{now} is current again.")
+
+
 @app.command()
 def predict(
     customer: CustomerArgument,
@@ -308,6 +370,32 @@ def predict(
         _print_json(prediction.to_json())
     else:
         show_prediction(prediction)
+
+
+@app.command()
+def score(
+    shop: ShopOption = HERE,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The Parquet file; predictions.parquet in the shop by default."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write every customer's prediction to one Parquet file; interrupted, it continues.
+
+    Money is in the shop's currency (12.34), over the churn horizon or, for ltv, over
+    value.ltv_days of shop.toml.
+    """
+    from finetune.batch_scoring import score_shop
+    from retrieval.shop import Shop
+    from ui.terminal import progress_bars, show_scoring
+
+    with progress_bars(shown=not as_json) as progress:
+        report = score_shop(Shop.open(shop), out, progress=progress)
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        show_scoring(report)
 
 
 @app.command()

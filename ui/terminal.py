@@ -13,13 +13,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from agent.answers import Answer, Prediction, Recommendations
 from agent.facts import percent
 from agent.offers import NoOffer, OfferDecision
+from finetune.batch_scoring import ScoringReport
 from finetune.evaluation import METRICS, Evaluation
+from finetune.registry import LISTED_METRICS, ListedAdapter
 from retrieval.catalogue_files import CatalogueReport
 from retrieval.file_reports import CheckedFile
 from retrieval.ingest import IngestReport
@@ -131,6 +133,56 @@ def show_evaluation(evaluation: Evaluation) -> None:
         table.add_row(system, *("-" if value is None else f"{value:.3f}" for value in values))
     OUT.print(table)
     OUT.print(Text("Brier and ECE: lower is better; the others: higher.", style="dim"))
+
+
+def show_adapters(adapters: Sequence[ListedAdapter]) -> None:
+    """A shop's adapters beside one another."""
+    table = Table(
+        Column("adapter", no_wrap=True),
+        "",
+        "made current",
+        "trained up to",
+        *(_METRIC_NAMES[m] for m in LISTED_METRICS),
+    )
+    for adapter in adapters:
+        made = adapter.made_current
+        values = [adapter.metrics[name] for name in LISTED_METRICS]
+        table.add_row(
+            Text(adapter.adapter_id),
+            "current" if adapter.current else "",
+            "-" if made is None else f"{made:%Y-%m-%d %H:%M} UTC, {adapter.why}",
+            "-" if adapter.train_cutoff is None else adapter.train_cutoff[:10],
+            *("-" if value is None else f"{value:.3f}" for value in values),
+        )
+    OUT.print(table)
+    for adapter in adapters:
+        if adapter.damage is not None:
+            OUT.print(Text(adapter.damage, style="yellow"), soft_wrap=True)
+
+
+def show_scoring(report: ScoringReport) -> None:
+    """How many customers were scored, where they stand, and what they are expected to spend."""
+    OUT.print(
+        Text(
+            f"{report.customers:,} customers with an order, {report.customers:,} rows in "
+            f"{report.file} (as of {report.as_of:%Y-%m-%d}, adapter {report.adapter_id})"
+        ),
+        soft_wrap=True,
+    )
+    if report.continued:
+        OUT.print(Text(f"{report.continued:,} of them were scored by the run before."))
+    table = Table("", "customers", "share")
+    for kind, counts in (("value tier", report.tiers), ("stage", report.stages)):
+        table.add_row(Text(kind, style="bold"))
+        for name, count in counts.items():
+            table.add_row(Text(f"  {name}"), f"{count:,}", f"{count / report.customers:.1%}")
+    OUT.print(table)
+    OUT.print(
+        Text(
+            f"Expected spend of all: {format_money(report.expected_spend, report.currency)} over "
+            f"{report.horizon_days} days"
+        )
+    )
 
 
 def show_prediction(prediction: Prediction) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 
 import torch
 
+import finetune.batch_scoring as scoring
 import finetune.finetune as whole
+from finetune.batch_scoring import score_shop
 from finetune.finetune import finetune
 from finetune.training import train
 from retrieval.shop import Shop
@@ -94,3 +96,14 @@ def finetune_and_die(directory: Path, function: str, number: int) -> None:
 def finetune_and_die_at(directory: Path, step: str, done: int) -> None:
     """Die on a report of progress."""
     finetune(Shop.open(directory), lora=LORA, settings=TRAINING, progress=_die_at(step, done))
+
+
+def score_and_die(directory: Path, chunk_size: int, function: str, number: int) -> None:
+    """Die instead of the `number`th call of one of the steps that `score_shop` takes."""
+    _die_at_call(scoring, function, number)
+    score_shop(Shop.open(directory), chunk_size=chunk_size)
+
+
+def score_and_die_at(directory: Path, chunk_size: int, step: str, done: int) -> None:
+    """Die on a report of progress."""
+    score_shop(Shop.open(directory), chunk_size=chunk_size, progress=_die_at(step, done))

@@ -144,12 +144,14 @@ def test_an_adapter_can_be_installed_again_and_again(shop: Shop, tmp_path: Path)
     shutil.rmtree(shop.adapters)
     manifest = install_adapter(shop, source)
     first = _content(shop.adapters)
+    promotions = first.pop("promotions.jsonl")
+    assert b'"installed"' in promotions
     assert first == {
         **{f"{manifest.adapter_id}/{name}": data for name, data in _content(source).items()},
         "current": f"{manifest.adapter_id}\n".encode(),
     }
     assert install_adapter(shop, source) == manifest
-    assert _content(shop.adapters) == first
+    assert _content(shop.adapters) == {**first, "promotions.jsonl": promotions}
     assert _load(shop).manifest == manifest
 
 
@@ -177,7 +179,9 @@ def test_an_adapter_is_installed_whole_or_not_at_all(
     install_adapter(shop, source)
     assert _content(shop.adapters / name) == _content(source)
     assert current_adapter(shop).name == name
-    assert sorted(file.name for file in shop.adapters.iterdir()) == sorted(["current", name])
+    assert sorted(file.name for file in shop.adapters.iterdir()) == sorted(
+        ["current", "promotions.jsonl", name]
+    )
 
 
 def test_a_saved_adapter_gives_the_same_logits_when_loaded(

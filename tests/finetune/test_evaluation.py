@@ -23,11 +23,14 @@ from tests.tiny_shop import CUSTOMERS, END
 
 def test_every_system_is_judged_by_every_measure(shop: Shop) -> None:
     document = evaluate(shop).to_json()
-    assert set(document["systems"]) == {"patron", "recency", "past_spend", "logistic_rfm"}
+    assert set(document["systems"]) == {
+        *("patron", "patron_lm", "patron_prior"),
+        *("recency", "past_spend", "logistic_rfm"),
+    }
     for name, measures in document["systems"].items():
         assert tuple(measures) == METRICS
         given = {measure for measure, value in measures.items() if value is not None}
-        if name in ("patron", "logistic_rfm"):
+        if name.startswith("patron") or name == "logistic_rfm":
             assert given == set(METRICS)
         else:
             assert given.isdisjoint({"brier", "ece"})

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import re
 import shutil
 import struct
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from finetune.adapter import WEIGHTS_FILE, current_adapter, read_manifest
-from finetune.errors import TrainingError
-from finetune.finetune import _share, finetune
+from finetune.adapter import MANIFEST_FILE, PRIOR_FILE, WEIGHTS_FILE, current_adapter, read_manifest
+from finetune.base_model import find_base_model
+from finetune.errors import AdapterError, TrainingError
+from finetune.finetune import _share, finetune, refresh
+from finetune.lora_predictor import LoraPredictor
 from retrieval.errors import ShopError
 from retrieval.events import Event
 from retrieval.ingest import append_event
@@ -20,7 +23,7 @@ from tests.finetune.hand_made import event_table
 from tests.finetune.killing import exit_code_of, finetune_and_die, finetune_and_die_at
 from tests.tiny_shop import CUSTOMERS, LORA, TRAINING, build_shop, settings
 
-_FILES = {"adapter.safetensors", "loss.png", "manifest.json", "model_card.md"}
+_FILES = {"adapter.safetensors", "loss.png", "manifest.json", "model_card.md", "prior.json"}
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +38,11 @@ def untrained(_untrained: Path, tmp_path: Path) -> Shop:
 
 
 def _content(shop: Shop) -> dict[str, bytes]:
+    """All files of the adapters but the record of promotions, which tells the time."""
     return {
         str(file.relative_to(shop.adapters)): file.read_bytes()
         for file in shop.adapters.rglob("*")
-        if file.is_file()
+        if file.is_file() and file.name != "promotions.jsonl"
     }
 
 
@@ -47,7 +51,8 @@ def test_an_adapter_comes_with_all_that_explains_it(shop: Shop) -> None:
     assert {file.name for file in folder.iterdir()} == _FILES
     assert [file.name for file in shop.adapters.iterdir() if file.name.startswith(".")] == []
     manifest = read_manifest(folder)
-    weights = hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
+    content = (folder / WEIGHTS_FILE).read_bytes() + (folder / PRIOR_FILE).read_bytes()
+    weights = hashlib.sha256(content).hexdigest()
     assert manifest.adapter_id == folder.name == f"patron-{weights[:10]}"
     assert manifest.train_customers + manifest.validation_customers == CUSTOMERS
     assert manifest.validation_customers == sum(
@@ -222,3 +227,53 @@ def test_an_empty_shop_says_to_ingest_first(tmp_path: Path, tiny_model: Path) ->
 def test_one_training_at_a_time(untrained: Shop) -> None:
     with untrained.lock("finetune"), pytest.raises(ShopError, match="Another process"):
         finetune(Shop.open(untrained.directory), lora=LORA, settings=TRAINING)
+
+
+def test_a_refresh_keeps_the_weights_and_ends_in_the_same_adapter(shop: Shop) -> None:
+    folder = current_adapter(shop)
+    content = {file.name: file.read_bytes() for file in folder.iterdir()}
+    manifest = read_manifest(folder)
+    assert refresh(shop) == manifest
+    assert current_adapter(shop) == folder
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == content
+    assert [file.name for file in shop.adapters.iterdir() if file.name.startswith(".")] == []
+
+
+def test_a_refresh_learns_the_prior_from_new_events(untrained: Shop) -> None:
+    first = finetune(untrained, lora=LORA, settings=TRAINING)
+    old = current_adapter(untrained)
+    for number in range(1, CUSTOMERS, 3):
+        append_event(
+            untrained,
+            Event(
+                customer_id=f"c{number:02d}",
+                timestamp=datetime(2024, 7, 20, tzinfo=UTC),
+                order_id=f"new-{number}",
+                item_id="milk",
+                amount=50_000,
+            ),
+        )
+    second = refresh(untrained)
+    new = current_adapter(untrained)
+    assert second.adapter_id != first.adapter_id
+    assert (new / WEIGHTS_FILE).read_bytes() == (old / WEIGHTS_FILE).read_bytes()
+    assert (new / PRIOR_FILE).read_bytes() != (old / PRIOR_FILE).read_bytes()
+    assert second.thresholds != first.thresholds
+
+
+def test_an_adapter_without_a_prior_answers_by_its_model_alone(shop: Shop) -> None:
+    files = find_base_model(shop.settings.models.base)
+    folder = current_adapter(shop)
+    document = json.loads((folder / MANIFEST_FILE).read_text())
+    del document["blend"]
+    (folder / MANIFEST_FILE).write_text(json.dumps(document))
+    (folder / PRIOR_FILE).unlink()
+    assert LoraPredictor.load(folder, files, shop.settings).prior is None
+
+
+def test_a_damaged_prior_is_refused(shop: Shop) -> None:
+    files = find_base_model(shop.settings.models.base)
+    folder = current_adapter(shop)
+    (folder / PRIOR_FILE).write_text("{}")
+    with pytest.raises(AdapterError, match=r"prior\.json cannot be used"):
+        LoraPredictor.load(folder, files, shop.settings)
