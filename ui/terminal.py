@@ -136,25 +136,24 @@ def show_evaluation(evaluation: Evaluation) -> None:
 
 
 def show_adapters(adapters: Sequence[ListedAdapter]) -> None:
-    """A shop's adapters beside one another."""
+    """A shop's adapters beside one another, narrow enough for eighty columns."""
     table = Table(
         Column("adapter", no_wrap=True),
-        "",
-        "made current",
+        "since",
         "trained up to",
-        *(_METRIC_NAMES[m] for m in LISTED_METRICS),
+        *(_METRIC_NAMES[metric] for metric in LISTED_METRICS),
     )
     for adapter in adapters:
         made = adapter.made_current
         values = [adapter.metrics[name] for name in LISTED_METRICS]
         table.add_row(
-            Text(adapter.adapter_id),
-            "current" if adapter.current else "",
-            "-" if made is None else f"{made:%Y-%m-%d %H:%M} UTC, {adapter.why}",
+            Text(f"{'*' if adapter.current else ' '} {adapter.adapter_id}"),
+            "-" if made is None else f"{made:%Y-%m-%d} {adapter.why}",
             "-" if adapter.train_cutoff is None else adapter.train_cutoff[:10],
             *("-" if value is None else f"{value:.3f}" for value in values),
         )
     OUT.print(table)
+    OUT.print(Text("* current; figures are of validation customers.", style="dim"))
     for adapter in adapters:
         if adapter.damage is not None:
             OUT.print(Text(adapter.damage, style="yellow"), soft_wrap=True)
