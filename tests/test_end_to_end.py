@@ -8,7 +8,9 @@ import pytest
 from agent.agent import Agent
 from agent.grounding import ungrounded_numbers
 from finetune.adapter import install_adapter, read_manifest, shipped_adapters
+from finetune.base_model import PACKAGED, find_base_model
 from finetune.indexing import index_shop
+from finetune.lora_predictor import LoraPredictor
 from retrieval.catalogue import Catalogue, Item
 from retrieval.events import Event
 from retrieval.ingest import append_event
@@ -68,4 +70,8 @@ def test_the_language_model_writes_and_every_number_holds(shop: Shop) -> None:
 def test_the_shipped_adapter_is_complete() -> None:
     (folder,) = shipped_adapters()
     names = {file.name for file in Path(folder).iterdir()}
-    assert names == {"adapter.safetensors", "manifest.json", "model_card.md", "loss.png"}
+    assert names == {
+        *("adapter.safetensors", "prior.json", "manifest.json"),
+        *("model_card.md", "loss.png"),
+    }
+    assert LoraPredictor.load(folder, find_base_model(PACKAGED), DEMO_SETTINGS).prior is not None

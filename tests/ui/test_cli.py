@@ -292,7 +292,10 @@ def test_evaluate(run: Run, shop: Shop) -> None:
     code, out, _ = run("evaluate", "--shop", shop.directory, "--json")
     document = json.loads(out)
     assert code == 0
-    assert set(document["systems"]) == {"patron", "recency", "past_spend", "logistic_rfm"}
+    assert set(document["systems"]) == {
+        *("patron", "patron_lm", "patron_prior"),
+        *("recency", "past_spend", "logistic_rfm"),
+    }
     assert set(document["systems"]["patron"]) == {
         "churn_auc", "pr_auc", "brier", "ece", "tier_f1", "spearman",
     }  # fmt: skip
