@@ -61,7 +61,7 @@ def record_promotion(folder: Path, adapter_id: str, before: str | None, why: Why
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Begun on a line of its own: the one before may have been cut by a crash.
-        cut = file.is_file() and not file.read_bytes().endswith(b"\n") and file.stat().st_size > 0
+        cut = file.is_file() and not file.read_bytes().endswith(b"\n")
         with file.open("ab") as stream:
             stream.write(("\n" if cut else "").encode() + promotion.to_json().encode() + b"\n")
             stream.flush()

@@ -15,8 +15,8 @@ from ui.cli import main
 from ui.logins import check_password, logins_file, read_logins
 
 COMMANDS = (
-    "init", "ingest", "index", "finetune", "evaluate", "predict", "recommend", "ask", "chat",
-    "serve", "login", "demo", "doctor",
+    "init", "ingest", "index", "finetune", "evaluate", "predict", "score", "recommend", "ask",
+    "chat", "serve", "login", "demo", "doctor",
 )  # fmt: skip
 
 
@@ -299,6 +299,13 @@ def test_evaluate(run: Run, shop: Shop) -> None:
     assert set(document["systems"]["patron"]) == {
         "churn_auc", "pr_auc", "brier", "ece", "tier_f1", "spearman",
     }  # fmt: skip
+
+
+def test_weights_are_kept_when_asked(run: Run, shop: Shop) -> None:
+    first = (shop.adapters / "current").read_text().strip()
+    code, out, _ = run("finetune", "--keep-weights", "--shop", shop.directory)
+    assert code == 0
+    assert f"Adapter {first}" in out
 
 
 def test_chat_in_the_terminal(run: Run, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
