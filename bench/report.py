@@ -90,16 +90,20 @@ class Report:
         """Whether every claim holds."""
         return all(claim["holds"] for claim in self.claims)
 
-    def table(self, title: str, figures: Mapping[str, Mapping[str, float]]) -> None:
-        """Print figures of systems by metric."""
+    def table(self, title: str, figures: Mapping[str, Mapping[str, float | None]]) -> None:
+        """Print figures of systems by metric; a dash where there is none."""
         table = Table(title=title, title_justify="left")
         table.add_column("system")
         metrics = list(next(iter(figures.values())))
         for metric in metrics:
             table.add_column(metric, justify="right")
         for system, values in figures.items():
-            table.add_row(system, *(f"{values[metric]:.4f}" for metric in metrics))
+            table.add_row(system, *(_shown(values[metric]) for metric in metrics))
         _OUT.print(table)
+
+    def origin(self) -> dict[str, Any]:
+        """Where and how the figures were made."""
+        return {"commit": _commit(), "seed": self.seed, "hardware": hardware()}
 
     def finish(self) -> None:
         """Print the JSON document."""
@@ -133,6 +137,10 @@ def _commit() -> str:
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )
     return found.stdout.strip()
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _rounded(value: float | None) -> float | None:

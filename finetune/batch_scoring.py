@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from finetune.adapter import Manifest, current_adapter, read_manifest
+from finetune.adapter import PRIOR_FILE, Manifest, current_adapter, read_manifest
 from finetune.base_model import find_base_model, token_counter
 from finetune.lora_predictor import LoraPredictor
 from finetune.scoring import Score, score_all
@@ -287,8 +287,10 @@ def _customer_ids(log: EventLog, as_of: datetime) -> pa.ChunkedArray:
 def _run_name(shop: Shop, adapter: Path, log_version: int, as_of: datetime, chunk_size: int) -> str:
     """A hash of all that decides the result: whatever changes starts a new run."""
     digest = hashlib.sha256(f"{_FORMAT} {chunk_size} {adapter.name}".encode())
-    # Base model, prompts and calibration stand in the manifest.
+    # Base model, prompts and calibration stand in the manifest, the prior beside it.
     digest.update(read_manifest(adapter).to_json().encode())
+    if (adapter / PRIOR_FILE).exists():
+        digest.update((adapter / PRIOR_FILE).read_bytes())
     digest.update(shop.settings.model_dump_json().encode())
     digest.update(f"{log_version} {as_of.isoformat()}".encode())
     if shop.items_file.exists():

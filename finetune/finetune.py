@@ -260,9 +260,10 @@ def _finish(
 def _fit_prior(shop: Shop, window: _Window) -> Prior:
     """Learn from the training customers at every cut-off; validation customers stay unseen."""
     held_out = {window.examples[index].past.customer_id for index in window.validation}
-    earlier = [
-        build_labels(shop.log, cutoff, shop.settings) for cutoff in learning_cutoffs(shop)[1:]
-    ]
+    split, span = split_by_time(shop), shop.log.span()
+    assert span is not None, "a log with a training window has events"
+    _, *before = learning_cutoffs(split.train_cutoff, split.horizon, span[0])
+    earlier = [build_labels(shop.log, cutoff, shop.settings) for cutoff in before]
     return fit_prior(
         [
             [example for example in examples if example.past.customer_id not in held_out]

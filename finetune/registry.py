@@ -9,6 +9,7 @@ from finetune.adapter import (
     Manifest,
     check_compatible,
     current_id,
+    load_prior,
     make_current,
     read_manifest,
     read_weights,
@@ -157,6 +158,7 @@ def _check(shop: Shop, adapter_id: str, progress: Progress) -> None:
         files = find_base_model(shop.settings.models.base, progress)
         check_compatible(manifest, files, build_slots(files, manifest.tiers), shop.settings)
         read_weights(folder)
+        load_prior(folder, manifest)
     except AdapterError as error:
         # The shop has an adapter that works: training anew is not the first thing to do.
         raise AdapterError(error.message, hint=choose) from error

@@ -51,20 +51,16 @@ def split_by_time(shop: Shop) -> TimeSplit:
     return TimeSplit(train_cutoff=train, test_cutoff=test, horizon=horizon)
 
 
-def learning_cutoffs(shop: Shop) -> list[datetime]:
+def learning_cutoffs(
+    train_cutoff: datetime, horizon: timedelta, first_event: datetime
+) -> list[datetime]:
     """Cut-offs to learn from, the newest first: the training cut-off and two earlier ones.
 
-    They lie a third of a horizon apart; one with less than 0.6 horizons of log before it, too
-    little to tell a habit by, is left out. Their holdouts end before the test cut-off.
-
-    Raises:
-        ShopError: as `split_by_time`.
+    They lie a third of a horizon apart, so that all outcomes end by the training cut-off's own. One
+    with less than 0.6 horizons of log before it, too little to tell a habit by, is left out.
     """
-    split = split_by_time(shop)
-    span = shop.log.span()
-    first = span[0] if span else split.train_cutoff
-    earlier = [split.train_cutoff - step * split.horizon / 3 for step in (1, 2)]
-    return [split.train_cutoff, *(c for c in earlier if c - first >= 0.6 * split.horizon)]
+    earlier = [train_cutoff - step * horizon / 3 for step in (1, 2)]
+    return [train_cutoff, *(c for c in earlier if c - first_event >= 0.6 * horizon)]
 
 
 def present(shop: Shop) -> datetime:

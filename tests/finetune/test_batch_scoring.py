@@ -212,7 +212,14 @@ def _new_calibration(shop: Shop) -> None:
     file.write_text(file.read_text().replace('"at_risk_above": 0.', '"at_risk_above": 0.0'))
 
 
-@pytest.mark.parametrize("change", [_new_event, _new_title, _new_settings, _new_calibration])
+def _new_prior(shop: Shop) -> None:
+    file = current_adapter(shop) / "prior.json"
+    file.write_text(file.read_text() + "\n")
+
+
+@pytest.mark.parametrize(
+    "change", [_new_event, _new_title, _new_settings, _new_calibration, _new_prior]
+)
 def test_what_changes_the_result_starts_anew_and_removes_the_old_parts(
     shop: Shop, change: object
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 from retrieval.errors import ShopError
 from retrieval.events import Kind
 from retrieval.shop import Shop, ShopSettings
-from retrieval.time_split import present, split_by_time
+from retrieval.time_split import learning_cutoffs, present, split_by_time
 from tests.retrieval.small_log import append, bought, moment
 
 _LAST = "2024-06-30T12:00"
@@ -78,3 +78,11 @@ def test_an_empty_log_is_refused(tmp_path: Path) -> None:
     append(shop.log, [bought("a", "2024-01-01", "o1", "milk", -1, Kind.RETURN)])
     with pytest.raises(ShopError, match="has no purchases yet"):
         present(shop)
+
+
+def test_earlier_cutoffs_need_enough_log_before_them() -> None:
+    cutoff, horizon = datetime(2024, 7, 1, tzinfo=UTC), timedelta(days=90)
+    thirds = [cutoff, cutoff - timedelta(days=30), cutoff - timedelta(days=60)]
+    for before, expected in ((200, 3), (114, 3), (113, 2), (83, 1), (1, 1)):
+        first = cutoff - timedelta(days=before)
+        assert learning_cutoffs(cutoff, horizon, first) == thirds[:expected]
