@@ -38,14 +38,11 @@ from bench.prediction_plots import plot_predictions
 from bench.report import Report
 from bench.shops import BenchShop, open_bench_shops
 from finetune.adapter import current_adapter
-from finetune.base_model import find_base_model, token_counter
-from finetune.baselines import BaselineScores
+from finetune.base_model import find_base_model
+from finetune.evaluation import as_scores, patron_scores
 from finetune.labels import Example, build_labels, tier_of, tier_thresholds
 from finetune.lora_predictor import LoraPredictor
-from finetune.prior import Answers, fit_prior
-from finetune.scoring import model_answers
-from retrieval.catalogue import Catalogue
-from retrieval.history import render_history
+from finetune.prior import fit_prior
 from retrieval.orders import CustomerPast
 from retrieval.progress import Progress
 from retrieval.shop import Shop
@@ -112,7 +109,7 @@ def _measure(
             Shop.open(arguments.shop), bench, pasts, thresholds, report, progress
         )
     prior = fit_prior(windows, thresholds, settings.churn.horizon_days)
-    systems["patron_prior"] = _system(prior.answers(pasts))
+    systems["patron_prior"] = System(scores=as_scores(prior.answers(pasts)), money=True)
     progress(f"Peers on {bench.name}", 0, 1)
     task = Task(
         train=windows[0],
@@ -188,12 +185,12 @@ def _with_adapter(
     report: Report,
     progress: Progress,
 ) -> dict[str, System]:
-    """What Patron answers, blended with the adapter's own prior, and its language model alone."""
+    """What Patron answers, blended with the adapter's own prior, and its two halves."""
     files = find_base_model(demo.settings.models.base, progress)
     predictor = LoraPredictor.load(current_adapter(demo), files, demo.settings)
     manifest = predictor.manifest
-    horizon = demo.settings.churn.horizon_days
-    learnt_until = datetime.fromisoformat(manifest.train_cutoff) + timedelta(days=horizon)
+    horizon = timedelta(days=demo.settings.churn.horizon_days)
+    learnt_until = datetime.fromisoformat(manifest.train_cutoff) + horizon
     if learnt_until > bench.test_cutoff:
         raise SystemExit(
             f"The adapter {manifest.adapter_id} learnt from outcomes up to "
@@ -202,26 +199,8 @@ def _with_adapter(
     report.say(f"  adapter {manifest.adapter_id}, blend {manifest.blend}")
     if not np.allclose(manifest.thresholds, thresholds):
         report.say(f"  the adapter's tiers begin at {manifest.thresholds}, not at {thresholds}")
-    catalogue, count = Catalogue.read(demo.items_file), token_counter(files)
-    histories = [
-        render_history(past, settings=demo.settings, catalogue=catalogue, count_tokens=count)
-        for past in pasts
-    ]
-    model = model_answers(predictor, pasts, histories, horizon, progress=progress)
-    if predictor.prior is None:
-        return {_OURS: _system(model)}
-    blended = manifest.blend.mix(model, predictor.prior.answers(pasts))
-    return {_OURS: _system(blended), "patron_lm": _system(model)}
-
-
-def _system(answers: Answers) -> System:
-    scores = BaselineScores(
-        churn=answers.churn,
-        churn_is_probability=True,
-        tiers=answers.tiers.argmax(axis=1).tolist(),
-        spend=answers.spend,
-    )
-    return System(scores=scores, money=True)
+    scores = patron_scores(demo, predictor, pasts, files, progress=progress)
+    return {name: System(scores=answers, money=True) for name, answers in scores.items()}
 
 
 def _figures(name: str, value: float, low: float | None, high: float | None) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """The chance of a yes from numbers: logistic regression and boosted trees, averaged."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import lightgbm
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from finetune.customer_features import Floats
+from finetune.calibration import Floats
 
 # Small, slow trees: windows of a few thousand customers reward caution.
 TREE_SETTINGS: dict[str, Any] = {
@@ -48,8 +49,23 @@ class ChanceModel:
         logistic = 1 / (1 + np.exp(-(features @ np.array(slopes) + intercept)))
         if not self.trees:
             return np.asarray(logistic)
-        boosted = lightgbm.Booster(model_str=self.trees).predict(features, num_threads=1)
-        return np.asarray((logistic + boosted) / 2)
+        return np.asarray((logistic + grown(self.trees, features)) / 2)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "ChanceModel":
+        """Read what `dataclasses.asdict` made of one."""
+        return cls(weights=tuple(document["weights"]), trees=document["trees"])
+
+
+def grown(trees: str, features: Floats) -> Floats:
+    """What LightGBM's trees say of each row `[n]`."""
+    return np.asarray(_booster(trees).predict(features, num_threads=1))
+
+
+# Reading the text takes longer than asking about one customer; a predictor has a handful.
+@lru_cache(maxsize=32)
+def _booster(trees: str) -> lightgbm.Booster:
+    return lightgbm.Booster(model_str=trees)
 
 
 def fit_chance_model(features: Floats, answers: NDArray[np.bool_], trust: Floats) -> ChanceModel:

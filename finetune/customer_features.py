@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import numpy as np
-from numpy.typing import NDArray
 
+from finetune.calibration import Floats
 from retrieval.history import usual_spend
 from retrieval.orders import CustomerPast
 
-Floats = NDArray[np.float64]
-
 _DAY = timedelta(days=1)
-_FEATURES = (
+FEATURES = (
     "recency",
     "frequency",
     "T",
@@ -37,15 +35,11 @@ _FEATURES = (
     "repeat_share",
     "busy_share",
 )
-
-
-def feature_names() -> tuple[str, ...]:
-    """Names of the columns of `customer_features`."""
-    return _FEATURES
+"""Columns of `customer_features`."""
 
 
 def customer_features(pasts: Sequence[CustomerPast], horizon_days: int) -> Floats:
-    """Features `[n, 23]`, in the order of `feature_names`.
+    """Features `[n, 23]`, in the order of `FEATURES`.
 
     recency, frequency, T and monetary_value as the CLV literature has them (Fader et al., 2005),
     in logarithms; then how late the customer is against their own gaps, and spend and order days
@@ -57,7 +51,7 @@ def customer_features(pasts: Sequence[CustomerPast], horizon_days: int) -> Float
         horizon_days: over which churn and spend are foreseen.
     """
     if not pasts:
-        return np.zeros((0, len(_FEATURES)))
+        return np.zeros((0, len(FEATURES)))
     return np.array([_features_of(past, horizon_days) for past in pasts], dtype=np.float64)
 
 
@@ -107,7 +101,7 @@ def _features_of(past: CustomerPast, horizon: int) -> list[float]:
     ]
 
 
-def _busy_share(ages: NDArray[np.float64], first: float, horizon: int) -> float:
+def _busy_share(ages: Floats, first: float, horizon: int) -> float:
     """Share of the customer's thirds of a horizon, so far, that hold an order."""
     third = horizon / 3
     return len(np.unique(np.floor(ages / third))) / (int(first / third) + 1)

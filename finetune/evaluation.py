@@ -1,11 +1,12 @@
 """Judge the current adapter on the test window, beside what people use today."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from finetune.adapter import current_adapter
-from finetune.base_model import find_base_model, token_counter
+from finetune.base_model import BaseModelFiles, find_base_model, token_counter
 from finetune.baselines import BaselineScores, LogisticRfm, past_spend_scores, recency_scores
 from finetune.errors import TrainingError
 from finetune.labels import Example, build_labels, tier_of
@@ -15,6 +16,7 @@ from finetune.prior import Answers
 from finetune.scoring import model_answers
 from retrieval.catalogue import Catalogue
 from retrieval.history import render_history
+from retrieval.orders import CustomerPast
 from retrieval.progress import Progress, no_progress
 from retrieval.shop import Shop
 from retrieval.time_split import split_by_time
@@ -82,7 +84,7 @@ def evaluate(shop: Shop, *, progress: Progress = no_progress) -> Evaluation:
     pasts = [example.past for example in test]
     horizon = shop.settings.churn.horizon_days
     systems = {
-        **_patron(shop, predictor, test, token_counter(files), progress),
+        **patron_scores(shop, predictor, pasts, files, progress=progress),
         "recency": recency_scores(pasts),
         "past_spend": past_spend_scores(pasts, horizon, thresholds),
         "logistic_rfm": LogisticRfm(horizon).fit(train, thresholds).scores(pasts),
@@ -100,12 +102,16 @@ def evaluate(shop: Shop, *, progress: Progress = no_progress) -> Evaluation:
     )
 
 
-def _patron(
-    shop: Shop, predictor: LoraPredictor, test: list[Example], count: Any, progress: Progress
+def patron_scores(
+    shop: Shop,
+    predictor: LoraPredictor,
+    pasts: Sequence[CustomerPast],
+    files: BaseModelFiles,
+    *,
+    progress: Progress = no_progress,
 ) -> dict[str, BaselineScores]:
     """What Patron answers, then its two halves: the language model alone, the prior alone."""
-    catalogue = Catalogue.read(shop.items_file)
-    pasts = [example.past for example in test]
+    catalogue, count = Catalogue.read(shop.items_file), token_counter(files)
     histories = [
         render_history(past, settings=shop.settings, catalogue=catalogue, count_tokens=count)
         for past in pasts
@@ -113,16 +119,17 @@ def _patron(
     horizon = shop.settings.churn.horizon_days
     model = model_answers(predictor, pasts, histories, horizon, progress=progress)
     if predictor.prior is None:
-        return {"patron": _scores(model)}
+        return {"patron": as_scores(model)}
     prior = predictor.prior.answers(pasts)
     return {
-        "patron": _scores(predictor.manifest.blend.mix(model, prior)),
-        "patron_lm": _scores(model),
-        "patron_prior": _scores(prior),
+        "patron": as_scores(predictor.manifest.blend.mix(model, prior)),
+        "patron_lm": as_scores(model),
+        "patron_prior": as_scores(prior),
     }
 
 
-def _scores(answers: Answers) -> BaselineScores:
+def as_scores(answers: Answers) -> BaselineScores:
+    """Answers in the form in which systems are judged."""
     return BaselineScores(
         churn=answers.churn,
         churn_is_probability=True,

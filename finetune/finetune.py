@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ from finetune.labels import Example, build_labels, tier_of, tier_thresholds
 from finetune.lora_predictor import Logits, LoraPredictor
 from finetune.metrics import churn_metrics, spearman, tier_f1
 from finetune.model_card import plot_losses, write_model_card
-from finetune.prior import Answers, Prior, fit_prior
+from finetune.prior import Prior, fit_prior
+from finetune.scoring import calibrated_answers
 from finetune.slots import Slots, build_slots, encode_prompt
 from finetune.training import (
     TrainingExample,
@@ -49,7 +50,7 @@ from retrieval.catalogue import Catalogue
 from retrieval.history import History, render_history, usual_spend
 from retrieval.progress import Progress, no_progress
 from retrieval.shop import Shop, write_atomically
-from retrieval.time_split import learning_cutoffs, split_by_time
+from retrieval.time_split import TimeSplit, learning_cutoffs, split_by_time
 
 _VALIDATION_SHARE = 0.2
 _FEWEST_CUSTOMERS = 40
@@ -59,6 +60,7 @@ _FEWEST_CUSTOMERS = 40
 class _Window:
     """The labelled training window, split by customer."""
 
+    split: TimeSplit
     examples: list[Example]
     histories: list[History]
     thresholds: tuple[float, ...]
@@ -169,6 +171,7 @@ def _training_window(shop: Shop, files: BaseModelFiles, seed: int, progress: Pro
         if _share(example.past.customer_id, seed) < _VALIDATION_SHARE
     )
     window = _Window(
+        split=split,
         examples=examples,
         histories=histories,
         thresholds=tier_thresholds([example.spend for example in examples], shop.settings)
@@ -231,11 +234,11 @@ def _finish(
     progress("Learning the prior", 0, 1)
     prior = _fit_prior(shop, window)
     progress("Learning the prior", 1, 1)
-    counted = prior.to_json().encode()
-    adapter_id = f"patron-{hashlib.sha256(weights + counted).hexdigest()[:10]}"
+    prior_text = prior.to_json().encode()
+    adapter_id = f"patron-{hashlib.sha256(weights + prior_text).hexdigest()[:10]}"
     building = folder / "adapter"
     write_atomically(building / WEIGHTS_FILE, weights)
-    write_atomically(building / PRIOR_FILE, counted)
+    write_atomically(building / PRIOR_FILE, prior_text)
     validation = window.part(validation=True)
     draft = _manifest(shop, files, slots, window, lora, training, adapter_id)
     write_atomically(building / MANIFEST_FILE, draft.to_json().encode())
@@ -246,7 +249,7 @@ def _finish(
     write_model_card(manifest, building / "model_card.md")
     target = shop.adapters / adapter_id
     if target.is_dir():
-        # The same weights again, perhaps in use: each file is replaced, the folder stays.
+        # The same weights and prior again, perhaps in use: each file is replaced, the folder stays.
         for file in building.iterdir():
             write_atomically(target / file.name, file.read_bytes())
     else:
@@ -260,9 +263,8 @@ def _finish(
 def _fit_prior(shop: Shop, window: _Window) -> Prior:
     """Learn from the training customers at every cut-off; validation customers stay unseen."""
     held_out = {window.examples[index].past.customer_id for index in window.validation}
-    split, span = split_by_time(shop), shop.log.span()
-    assert span is not None, "a log with a training window has events"
-    _, *before = learning_cutoffs(split.train_cutoff, split.horizon, span[0])
+    split = window.split
+    _, *before = learning_cutoffs(split.train_cutoff, split.horizon, split.first_event)
     earlier = [build_labels(shop.log, cutoff, shop.settings) for cutoff in before]
     return fit_prior(
         [
@@ -298,7 +300,7 @@ def _manifest(
         horizon_days=shop.settings.churn.horizon_days,
         history_tokens=shop.settings.limits.history_tokens,
         currency=shop.settings.currency,
-        train_cutoff=split_by_time(shop).train_cutoff.isoformat(),
+        train_cutoff=window.split.train_cutoff.isoformat(),
         train_customers=len(churned),
         validation_customers=len(window.validation),
         base_rate=float(np.mean(churned)),
@@ -337,12 +339,9 @@ def _calibrated(
         churned=churned,
         spends=spends,
     )
-    model = Answers(
-        churn=calibration.churn_risk(logits.churn),
-        tiers=calibration.tier_probabilities(logits.tier),
-        spend=calibration.expected_spend(logits.tier, logits.churn, usual),
-    )
-    counted = prior.answers([example.past for example in examples])
+    pasts = [example.past for example in examples]
+    model = calibrated_answers(calibration, logits, pasts, horizon)
+    counted = prior.answers(pasts)
     blend = fit_blend(model, counted, tiers=tiers, churned=churned, spends=spends)
     answers = blend.mix(model, counted)
     metrics = {
@@ -350,16 +349,14 @@ def _calibrated(
         "tier_f1": tier_f1(tiers, answers.tiers.argmax(axis=1).tolist()),
         "spearman": spearman(spends, answers.spend),
     }
-    values: dict[str, Any] = {
-        name: getattr(draft, name) for name in Manifest.__dataclass_fields__
-    } | {
-        "calibration": calibration,
-        "metrics": metrics,
-        "blend": blend,
+    return replace(
+        draft,
+        calibration=calibration,
+        blend=blend,
+        metrics=metrics,
         # Half as likely again as the average customer to leave.
-        "at_risk_above": min(0.9, 1.5 * draft.base_rate),
-    }
-    return Manifest(**values)
+        at_risk_above=min(0.9, 1.5 * draft.base_rate),
+    )
 
 
 def _run_name(

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 import lightgbm
 import numpy as np
 
-from finetune.chance_model import TREE_SETTINGS, ChanceModel, fit_chance_model
-from finetune.customer_features import Floats, customer_features, feature_names
+from finetune.calibration import Floats
+from finetune.chance_model import TREE_SETTINGS, ChanceModel, fit_chance_model, grown
+from finetune.customer_features import FEATURES, customer_features
 from finetune.labels import Example
 from retrieval.orders import CustomerPast
 
@@ -56,11 +57,10 @@ class Prior:
         # A higher tier cannot be likelier to be reached than a lower one.
         reached = np.minimum.accumulate(reached, axis=1)
         edges = np.column_stack([np.ones(len(pasts)), reached, np.zeros(len(pasts))])
-        trees = lightgbm.Booster(model_str=self.spend_trees)
         return Answers(
             churn=self.churn.chances(features),
             tiers=-np.diff(edges, axis=1),
-            spend=np.asarray(trees.predict(features, num_threads=1)) * self.spend_scale,
+            spend=grown(self.spend_trees, features) * self.spend_scale,
         )
 
     def to_json(self) -> str:
@@ -79,14 +79,14 @@ class Prior:
             prior = cls(
                 horizon_days=document["horizon_days"],
                 features=tuple(document["features"]),
-                churn=_chance_model(document["churn"]),
-                reaches=tuple(_chance_model(model) for model in document["reaches"]),
+                churn=ChanceModel.from_json(document["churn"]),
+                reaches=tuple(ChanceModel.from_json(model) for model in document["reaches"]),
                 spend_trees=document["spend_trees"],
                 spend_scale=document["spend_scale"],
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"no {error}") from error
-        if prior.features != feature_names():
+        if prior.features != FEATURES:
             raise ValueError("it reads other features than this version makes")
         return prior
 
@@ -114,13 +114,9 @@ def fit_prior(
     ).fit(features, spends / scale, sample_weight=trust)
     return Prior(
         horizon_days=horizon_days,
-        features=feature_names(),
+        features=FEATURES,
         churn=fit_chance_model(features, churned, trust),
         reaches=tuple(fit_chance_model(features, spends >= cut, trust) for cut in thresholds),
         spend_trees=trees.booster_.model_to_string(),
         spend_scale=scale,
     )
-
-
-def _chance_model(document: dict[str, object]) -> ChanceModel:
-    return ChanceModel(weights=tuple(document["weights"]), trees=str(document["trees"]))  # type: ignore[arg-type]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetune.adapter import Manifest
-from finetune.lora_predictor import LoraPredictor
+from finetune.calibration import Calibration
+from finetune.lora_predictor import Logits, LoraPredictor
 from finetune.prior import Answers
 from finetune.value import Stage, lifecycle_stage, lifetime_value
 from retrieval.history import History, usual_spend
@@ -59,17 +59,6 @@ def score_all(
     answers = model_answers(predictor, pasts, histories, horizon, progress=progress)
     if predictor.prior is not None:
         answers = manifest.blend.mix(answers, predictor.prior.answers(pasts))
-    return scores_of(answers, pasts, manifest, settings)
-
-
-def scores_of(
-    answers: Answers,
-    pasts: Sequence[CustomerPast],
-    manifest: Manifest,
-    settings: ShopSettings,
-) -> list[Score]:
-    """Scores from answers about the same customers: LTV and stage are worked out of them."""
-    horizon = settings.churn.horizon_days
     scores = []
     for past, risk, probabilities, spend in zip(
         pasts, answers.churn, answers.tiers, answers.spend, strict=True
@@ -108,8 +97,14 @@ def model_answers(
     progress: Progress = no_progress,
 ) -> Answers:
     """The language model's own calibrated answers, without the prior."""
-    calibration = predictor.manifest.calibration
     logits = predictor.logits(histories, progress=progress)
+    return calibrated_answers(predictor.manifest.calibration, logits, pasts, horizon_days)
+
+
+def calibrated_answers(
+    calibration: Calibration, logits: Logits, pasts: Sequence[CustomerPast], horizon_days: int
+) -> Answers:
+    """Answers of raw logits about the same customers."""
     usual = np.array([usual_spend(past, horizon_days) for past in pasts])
     return Answers(
         churn=calibration.churn_risk(logits.churn),

@@ -14,6 +14,7 @@ class TimeSplit:
     The training holdout ends before the test cut-off, so nothing learnt has seen what is tested.
     """
 
+    first_event: datetime
     train_cutoff: datetime
     test_cutoff: datetime
     horizon: timedelta
@@ -48,7 +49,7 @@ def split_by_time(shop: Shop) -> TimeSplit:
             f"{train:%Y-%m-%d}.",
             hint="Ingest older events, or shorten churn.horizon_days in shop.toml.",
         )
-    return TimeSplit(train_cutoff=train, test_cutoff=test, horizon=horizon)
+    return TimeSplit(first_event=first, train_cutoff=train, test_cutoff=test, horizon=horizon)
 
 
 def learning_cutoffs(

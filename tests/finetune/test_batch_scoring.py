@@ -1,7 +1,9 @@
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -30,8 +32,8 @@ CHUNK = 16
 CHUNKS = 4
 
 
-def _rows(file: Path) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = pq.read_table(file).to_pylist()
+def _rows(file: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
     return rows
 
 
@@ -61,9 +63,9 @@ def test_every_customer_with_an_order_has_one_row(shop: Shop) -> None:
     manifest_id = current_adapter(shop).name
     for row in rows:
         shares = {tier: row[f"p_{tier}"] for tier in shop.settings.value.tiers}
-        assert sum(shares.values()) == pytest.approx(1)  # type: ignore[arg-type]
-        assert row["value_tier"] == max(shares, key=lambda tier: shares[tier])  # type: ignore
-        assert 0 <= row["churn_risk"] <= 1  # type: ignore[operator]
+        assert sum(shares.values()) == pytest.approx(1)
+        assert row["value_tier"] == max(shares, key=lambda tier: shares[tier])
+        assert 0 <= row["churn_risk"] <= 1
         assert (row["as_of"], row["adapter_id"]) == (present(shop), manifest_id)
         assert row["currency"] == "USD"
         assert row["stage"] in {stage.value for stage in Stage}
@@ -77,7 +79,7 @@ def test_the_report_counts_what_the_file_holds(shop: Shop) -> None:
         for name, count in counts.items():
             assert sum(row[column] == name for row in rows) == count
     assert tuple(report.tiers) == shop.settings.value.tiers
-    total = sum((row["expected_spend"] for row in rows), Decimal(0))  # type: ignore[misc]
+    total = sum((row["expected_spend"] for row in rows), Decimal(0))
     assert report.expected_spend == to_minor(total, "USD") > 0
     document = report.to_json()
     assert document["expected_spend"] == float(total)
@@ -104,7 +106,7 @@ def test_a_batch_says_what_the_agent_says_of_one(shop: Shop) -> None:
             assert row[f"p_{tier}"] == pytest.approx(share, abs=1e-4)
         assert row["churn_risk"] == pytest.approx(alone.churn_risk, abs=1e-4)
         for column, amount in (("expected_spend", alone.expected_spend), ("ltv", alone.ltv)):
-            minor = to_minor(row[column], "USD")  # type: ignore[arg-type]
+            minor = to_minor(row[column], "USD")
             assert minor == pytest.approx(amount, rel=1e-4, abs=1)
         assert row["stage"] == alone.stage.value
         assert (row["as_of"], row["adapter_id"]) == (alone.as_of, alone.adapter_id)
@@ -221,11 +223,11 @@ def _new_prior(shop: Shop) -> None:
     "change", [_new_event, _new_title, _new_settings, _new_calibration, _new_prior]
 )
 def test_what_changes_the_result_starts_anew_and_removes_the_old_parts(
-    shop: Shop, change: object
+    shop: Shop, change: Callable[[Shop], None]
 ) -> None:
     exit_code_of(score_and_die_at, shop.directory, CHUNK, "Scoring customers", 3 * CHUNK)
     assert len(_work(shop)) == 1
-    change(shop)  # type: ignore[operator]
+    change(shop)
     report = score_shop(Shop.open(shop.directory), chunk_size=CHUNK)
     assert (report.customers, report.continued) == (CUSTOMERS, 0)
     assert _work(shop) == []

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from finetune.customer_features import customer_features, feature_names
+from finetune.customer_features import FEATURES, customer_features
 from tests.finetune.hand_made import past_of
 
 
 def _named(orders: list[tuple[float, int]], as_of: float, horizon: int = 90) -> dict[str, float]:
     row = customer_features([past_of(orders, as_of=as_of)], horizon)[0]
-    return dict(zip(feature_names(), row.tolist(), strict=True))
+    return dict(zip(FEATURES, row.tolist(), strict=True))
 
 
 def test_known_answers() -> None:
@@ -37,9 +37,9 @@ def test_relative_features_do_not_mind_the_currency() -> None:
 def test_a_first_order_of_today_and_free_goods_are_finite() -> None:
     for orders in ([(9.99, 500)], [(3, 0)], [(3, 0), (3, 0)]):
         row = customer_features([past_of(orders, as_of=10)], 90)
-        assert row.shape == (1, len(feature_names()))
+        assert row.shape == (1, len(FEATURES))
         assert np.isfinite(row).all()
 
 
 def test_nobody_gives_no_rows() -> None:
-    assert customer_features([], 90).shape == (0, len(feature_names()))
+    assert customer_features([], 90).shape == (0, len(FEATURES))
