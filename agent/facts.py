@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from agent.answers import Prediction
-from agent.offers import NoOffer, OfferDecision
+from agent.offer_choice import NoOffer, OfferDecision
 from finetune.adapter import Manifest
 from retrieval.catalogue import Catalogue
 from retrieval.evidence import Evidence, order_evidence
@@ -257,7 +257,7 @@ def offer_facts(offer: OfferDecision | NoOffer, currency: str, *, to_customer: b
                 written=False,
             )
         ]
-    title, expires = quoted(offer.offer.title, 90), f"{offer.offer.expires:%Y-%m-%d}"
+    title, expires = quoted(offer.offer.title, 90), offer.offer.valid_before
     record = Evidence(
         id=f"offer:{offer.offer.offer_id}",
         text=f"{offer.offer.title}; {offer.offer.description} Expires {expires}.",
@@ -276,7 +276,48 @@ def offer_facts(offer: OfferDecision | NoOffer, currency: str, *, to_customer: b
             evidence=(record, cost),
         ),
         Fact(text=offer.reason, evidence=(record, cost), written=False),
+        *_worth_facts(offer, currency),
     ]
+
+
+def _worth_facts(offer: OfferDecision, currency: str) -> list[Fact]:
+    """What the offer is expected to gain, and which came second."""
+    name = offer.offer.offer_id
+    if offer.worth is None:
+        text = "What it gains is not known: the shop has learned no effects of offers yet."
+        said = [Fact(text=text, evidence=(Evidence(id=f"worth:{name}", text=text),), written=False)]
+    else:
+        worth = offer.worth
+        gain, low, high, cost = (
+            format_money(amount, currency)
+            for amount in (worth.gain, worth.low, worth.high, worth.cost)
+        )
+        chance = percent(worth.redemption_chance)
+        record = Evidence(
+            id=f"worth:{name}",
+            text=f"expected gain {gain} (95% interval {low} to {high}); expected cost {cost}; "
+            f"chance of being redeemed {chance}; {worth.basis}",
+        )
+        said = [
+            Fact(
+                text=f"It is expected to gain {gain} after its cost (95% interval {low} to {high})"
+                f", with a {chance} chance of being redeemed.",
+                evidence=(record,),
+                written=False,
+            )
+        ]
+    if offer.explored:
+        text = "Chance chose it, within the share by which the shop learns what offers change."
+        said.append(
+            Fact(text=text, evidence=(Evidence(id=f"explored:{name}", text=text),), written=False)
+        )
+    if offer.runner_up is not None:
+        second = f"Second came {quoted(offer.runner_up.title, 90)}"
+        if offer.runner_up_worth is not None:
+            second += f", expected to gain {format_money(offer.runner_up_worth.gain, currency)}"
+        record = Evidence(id=f"offer:{offer.runner_up.offer_id}", text=second)
+        said.append(Fact(text=f"{second}.", evidence=(record,), written=False))
+    return said
 
 
 def compare_facts(first: Prediction, second: Prediction) -> list[Fact]:

@@ -1,154 +1,83 @@
-"""The ledger: claims, budgets, feedback and conversations of a shop, in one SQLite file."""
+"""The ledger: what a shop's offers may cost, who took them, and what came of each.
 
-import hashlib
-import json
-import sqlite3
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from pathlib import Path
-from typing import Any, Literal
-
-from filelock import FileLock
-
-from agent.errors import AccessError, LedgerError
-from agent.offers import LedgerView, Offer, local_day
-from retrieval.errors import StorageError
-
-_SCHEMA_VERSION = 1
-_BUSY_TIMEOUT_SECONDS = 30
-
-# Days and moments are ISO 8601 text, whose order is the order of time; amounts are minor units.
-_SCHEMA = """
-CREATE TABLE budgets (
-    offer_id TEXT PRIMARY KEY,
-    opening INTEGER NOT NULL CHECK (opening >= 0),
-    spent INTEGER NOT NULL DEFAULT 0 CHECK (spent >= 0)
-) STRICT;
-
-CREATE TABLE claims (
-    claim_id TEXT PRIMARY KEY,
-    offer_id TEXT NOT NULL REFERENCES budgets (offer_id),
-    customer_id TEXT NOT NULL,
-    cost INTEGER NOT NULL CHECK (cost >= 0),
-    exclusive_group TEXT NOT NULL,
-    expires TEXT NOT NULL,
-    idempotency_key TEXT NOT NULL UNIQUE,
-    request_hash TEXT NOT NULL,
-    claimed_at TEXT NOT NULL
-) STRICT;
-CREATE INDEX claims_of_customer ON claims (customer_id, offer_id);
-
-CREATE TABLE audit (
-    audit_id INTEGER PRIMARY KEY AUTOINCREMENT,
-    at TEXT NOT NULL,
-    what TEXT NOT NULL,
-    details TEXT NOT NULL
-) STRICT;
-CREATE TRIGGER audit_is_never_updated BEFORE UPDATE ON audit
-BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
-CREATE TRIGGER audit_is_never_deleted BEFORE DELETE ON audit
-BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
-CREATE TRIGGER audit_is_never_replaced BEFORE INSERT ON audit
-WHEN EXISTS (SELECT 1 FROM audit WHERE audit_id = NEW.audit_id)
-BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
-
-CREATE TABLE feedback (
-    customer_id TEXT NOT NULL,
-    item_id TEXT NOT NULL,
-    liked INTEGER NOT NULL CHECK (liked IN (0, 1)),
-    at TEXT NOT NULL,
-    PRIMARY KEY (customer_id, item_id)
-) STRICT;
-
-CREATE TABLE conversations (
-    turn_id INTEGER PRIMARY KEY,
-    conversation_id TEXT NOT NULL,
-    login TEXT NOT NULL,
-    customer_id TEXT NOT NULL,
-    role TEXT NOT NULL CHECK (role IN ('user', 'assistant')),
-    text TEXT NOT NULL,
-    at TEXT NOT NULL
-) STRICT;
-CREATE INDEX turns_of_conversation ON conversations (conversation_id, turn_id);
-
-CREATE TABLE counters (
-    name TEXT PRIMARY KEY,
-    value INTEGER NOT NULL
-) STRICT;
+reserve -> claim -> redeem, or expire; and reverse. Every request names itself by an idempotency
+key and has one effect, however often it is made.
 """
 
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """An offer taken by a customer.
+from agent import ledger_books as books
+from agent.ledger_claims import Claim, ClaimState, read_claim
+from agent.ledger_codes import append_codes
+from agent.ledger_decisions import DecisionLog, LoggedDecision
+from agent.ledger_limits import check_offer, check_redemption, check_reservation, check_reversal
+from agent.ledger_reports import AuditLine, Balance, Discrepancy, Entry, LedgerReports
+from agent.ledger_requests import Request
+from agent.ledger_view import read_view
+from agent.memory import Memory, Turn
+from agent.offers import LedgerView, Offer
 
-    Attributes:
-        cost: expected cost at the time of the claim, minor units.
-        claimed_at: aware.
-        repeated: whether this is the stored answer to a request that was made before.
+__all__ = [
+    "AuditLine",
+    "Balance",
+    "Claim",
+    "ClaimState",
+    "Discrepancy",
+    "Entry",
+    "Ledger",
+    "LoggedDecision",
+    "Turn",
+]
+
+
+class Ledger(DecisionLog, LedgerReports, Memory):
+    """The ledger of one shop; see `LedgerFile` for what it survives.
+
+    Requests raise `LedgerError` where a limit forbids them or their key named another request
+    (nothing was changed then, and the audit has the refusal), `StorageError` where the disk
+    refuses, and `ValueError` for a moment without a time zone. The same key with the same
+    parameters gives the first reply again, with `repeated`. A refusal is no reply: the same
+    request may succeed once what forbade it was mended.
     """
 
-    claim_id: str
-    offer_id: str
-    customer_id: str
-    cost: int
-    claimed_at: datetime
-    repeated: bool
+    def reserve(
+        self,
+        offer: Offer,
+        customer_id: str,
+        *,
+        idempotency_key: str,
+        as_of: datetime,
+        ttl: timedelta,
+        decision: Mapping[str, Any],
+    ) -> Claim:
+        """Keep an offer for a customer for a while: its hold of the budget and its code.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Balance:
-    """One offer's budget, minor units.
-
-    Attributes:
-        opening: the whole budget.
-        claimed: sum of the costs of its claims, counted from the claims themselves.
-        left: what the ledger will still give out; below 0 where the budget was lowered since.
-    """
-
-    opening: int
-    claimed: int
-    left: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """One message of a conversation.
-
-    Attributes:
-        login: who is logged in; the conversation is theirs alone.
-        customer_id: the customer talked about.
-        at: aware.
-    """
-
-    conversation_id: str
-    login: str
-    customer_id: str
-    role: Literal["user", "assistant"]
-    text: str
-    at: datetime
-
-
-class Ledger:
-    """The ledger of one shop, safe over threads and processes.
-
-    Every call opens its own connection: SQLite connections may cross neither threads nor forks,
-    and opening one takes well under a millisecond. Writers queue on the database's lock.
-
-    Args:
-        path: the database file; made where there is none.
-
-    Raises:
-        LedgerError: the file is no ledger, or one of another version.
-        StorageError: the disk refuses.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._make()
+        Args:
+            offer: the offer as the shop has it now; its budget is followed.
+            customer_id: for whom; the caller has made sure that they may.
+            idempotency_key: the request's own name.
+            as_of: now, aware.
+            ttl: how long, above 0; never beyond the offer's end.
+            decision: why, as JSON values; kept in the audit.
+        """
+        if ttl <= timedelta(0):
+            raise ValueError("ttl must be above 0")
+        request = Request(
+            operation="reserve",
+            idempotency_key=idempotency_key,
+            parameters={
+                "offer_id": offer.offer_id,
+                "customer_id": customer_id,
+                "ttl_seconds": ttl.total_seconds(),
+            },
+            as_of=as_of,
+            decision=decision,
+        )
+        until = min(as_of + ttl, offer.expires)
+        return self._take(request, offer, customer_id, ClaimState.RESERVED, until)
 
     def claim(
         self,
@@ -158,414 +87,161 @@ class Ledger:
         idempotency_key: str,
         as_of: datetime,
         decision: Mapping[str, Any],
+        reservation: str | None = None,
     ) -> Claim:
         """Give an offer to a customer: whole, once, and only within its limits.
 
-        One transaction checks dates, cap, exclusive group and budget, and books the cost. The
-        budget is opened by an offer's first claim, and follows `offer.budget` from then on.
-        A refusal is audited too.
+        One transaction ends what is over, checks dates, cap, groups and stacking, holds the money
+        of both budgets and takes a code.
 
         Args:
-            offer: the offer as the shop has it now.
+            offer: the offer as the shop has it now; its budget is followed.
             customer_id: who takes it; the caller has made sure that they may.
-            idempotency_key: the request's own name; the same key with the same offer and customer
-                returns the first claim again.
-            as_of: now, aware and in the shop's time zone.
+            idempotency_key: the request's own name.
+            as_of: now, aware.
             decision: why, as JSON values; kept in the audit.
-
-        Raises:
-            LedgerError: the key was used for another request, or a limit forbids the claim.
-            StorageError: the disk refuses; nothing was claimed.
-            ValueError: `as_of` has no time zone.
+            reservation: claim id of a reservation to be taken up: it keeps its hold and its code.
         """
-        day = local_day(as_of)
-        request_hash = _request_hash(offer.offer_id, customer_id)
-        with self._transaction() as connection:
-            stored = _stored_claim(connection, idempotency_key, request_hash)
-            if stored is not None:
-                return stored
-            _apply_budget(connection, offer)
-            refusal = _refusal(connection, offer, customer_id, day) or _spend(connection, offer)
-            claim = Claim(
-                claim_id=uuid.uuid4().hex,
-                offer_id=offer.offer_id,
-                customer_id=customer_id,
-                cost=offer.cost,
-                claimed_at=as_of.astimezone(UTC),
-                repeated=False,
-            )
-            if refusal is None:
-                _store_claim(connection, claim, offer, idempotency_key, request_hash)
-            _audit(
-                connection,
-                "claim" if refusal is None else "refused claim",
-                {
-                    "claim_id": claim.claim_id if refusal is None else None,
-                    "offer_id": offer.offer_id,
-                    "customer_id": customer_id,
-                    "cost": offer.cost,
-                    "as_of": as_of.isoformat(),
-                    "refusal": None if refusal is None else refusal.message,
-                    "decision": dict(decision),
-                },
-            )
-        if refusal is not None:
-            raise refusal
-        return claim
+        request = Request(
+            operation="claim",
+            idempotency_key=idempotency_key,
+            parameters={
+                "offer_id": offer.offer_id,
+                "customer_id": customer_id,
+                "reservation": reservation,
+            },
+            as_of=as_of,
+            decision=decision,
+        )
+        if reservation is None:
+            return self._take(request, offer, customer_id, ClaimState.CLAIMED, offer.expires)
 
-    def has_claim(self, idempotency_key: str) -> bool:
-        """Whether a request of this name was granted before."""
-        with self._transaction("DEFERRED") as connection:
-            row = connection.execute(
-                "SELECT 1 FROM claims WHERE idempotency_key = ?", (idempotency_key,)
-            ).fetchone()
-        return row is not None
+        def confirm(connection: sqlite3.Connection, claim: Claim) -> None:
+            check_reservation(claim, offer, customer_id, as_of)
+            books.confirm(connection, claim, offer.expires)
 
-    def view(self, customer_id: str) -> LedgerView:
-        """What `choose_offer` needs to know, as of one moment.
+        return self._change(request, reservation, confirm)
+
+    def redeem(
+        self,
+        claim_id: str,
+        *,
+        order_id: str,
+        discount: int,
+        idempotency_key: str,
+        as_of: datetime,
+    ) -> Claim:
+        """Book what a claim took off an order, and give the rest of its hold back.
+
+        Args:
+            claim_id: a claimed one.
+            order_id: the order; what else it redeemed must stack with this claim.
+            discount: minor units, at most what the claim holds.
+            idempotency_key: the request's own name.
+            as_of: now, aware.
+        """
+        request = Request(
+            operation="redeem",
+            idempotency_key=idempotency_key,
+            parameters={"claim_id": claim_id, "order_id": order_id, "discount": discount},
+            as_of=as_of,
+        )
+
+        def redeem(connection: sqlite3.Connection, claim: Claim) -> None:
+            check_redemption(connection, claim, order_id, discount)
+            books.redeem(connection, claim, discount, order_id, as_of)
+
+        return self._change(request, claim_id, redeem)
+
+    def reverse(
+        self, claim_id: str, *, reason: str, idempotency_key: str, as_of: datetime
+    ) -> Claim:
+        """Take a claim back: what it holds, or the discount that it gave, returns to the budget.
+
+        Its code returns too unless it was redeemed. It no longer counts towards the cap.
+
+        Args:
+            claim_id: a reserved, claimed or redeemed one.
+            reason: why; kept in the audit.
+            idempotency_key: the request's own name.
+            as_of: now, aware.
+        """
+        request = Request(
+            operation="reverse",
+            idempotency_key=idempotency_key,
+            parameters={"claim_id": claim_id, "reason": reason},
+            as_of=as_of,
+        )
+
+        def reverse(connection: sqlite3.Connection, claim: Claim) -> None:
+            check_reversal(claim)
+            books.give_back(connection, claim, ClaimState.REVERSED, as_of)
+
+        return self._change(request, claim_id, reverse)
+
+    def expire(self, as_of: datetime) -> int:
+        """End every reservation and claim whose time is over; how many there were.
+
+        Only tidiness needs it: each request ends what is over of its offer before it looks at
+        the budget.
+        """
+        with self._writing() as connection:
+            return books.expire_due(connection, as_of, None)
+
+    def add_codes(self, offer_id: str, codes: Iterable[str]) -> int:
+        """Add one-time codes to an offer; how many were new to it.
 
         Raises:
+            LedgerError: a code is blank or another offer's; none was added.
             StorageError: the disk refuses.
         """
-        with self._transaction("DEFERRED") as connection:
-            claims = connection.execute(
-                "SELECT offer_id, count(*) FROM claims WHERE customer_id = ? GROUP BY offer_id",
-                (customer_id,),
-            ).fetchall()
-            groups = connection.execute(
-                "SELECT exclusive_group, max(expires) FROM claims "
-                "WHERE customer_id = ? AND exclusive_group <> '' GROUP BY exclusive_group",
-                (customer_id,),
-            ).fetchall()
-            spent = connection.execute("SELECT offer_id, spent FROM budgets").fetchall()
-        return LedgerView(
-            claims=dict(claims),
-            groups={group: date.fromisoformat(expires) for group, expires in groups},
-            spent=dict(spent),
-        )
+        with self._writing() as connection:
+            return append_codes(connection, offer_id, codes)
 
-    def balances(self) -> dict[str, Balance]:
-        """Every opened budget by offer; `left` is `opening - claimed`, else the books are wrong."""
-        with self._transaction("DEFERRED") as connection:
-            rows = connection.execute(
-                "SELECT offer_id, opening, opening - spent, coalesce(sum(cost), 0) "
-                "FROM budgets LEFT JOIN claims USING (offer_id) GROUP BY offer_id"
-            ).fetchall()
-        return {
-            offer_id: Balance(opening=opening, claimed=claimed, left=left)
-            for offer_id, opening, left, claimed in rows
-        }
+    def view(self, customer_id: str, as_of: datetime) -> LedgerView:
+        """What the rules need to know of one customer and of all budgets.
 
-    def add_feedback(self, customer_id: str, item_id: str, *, liked: bool, at: datetime) -> None:
-        """Keep what a customer thinks of an item; the newest opinion stands.
-
-        Raises:
-            StorageError: the disk refuses.
+        Args:
+            customer_id: whose claims.
+            as_of: now, aware; what is over by then does not count.
         """
-        with self._transaction() as connection:
-            connection.execute(
-                "INSERT INTO feedback (customer_id, item_id, liked, at) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET liked = excluded.liked, at = excluded.at",
-                (customer_id, item_id, int(liked), _moment(at)),
+        with self._reading() as connection:
+            return read_view(connection, customer_id, as_of)
+
+    def _take(
+        self, request: Request, offer: Offer, customer_id: str, state: ClaimState, until: datetime
+    ) -> Claim:
+        """Make a new claim."""
+
+        def tidy(connection: sqlite3.Connection) -> None:
+            books.follow_budget(connection, offer, request.as_of)
+            books.expire_due(connection, request.as_of, offer.offer_id)
+
+        def take(connection: sqlite3.Connection) -> dict[str, Any]:
+            check_offer(connection, offer, customer_id, request.as_of)
+            claim = books.hold(
+                connection, offer, customer_id, state=state, until=until, as_of=request.as_of
             )
+            return claim.record()
 
-    def feedback(self, customer_id: str) -> dict[str, bool]:
-        """Whether the customer liked an item, by item id."""
-        with self._transaction("DEFERRED") as connection:
-            rows = connection.execute(
-                "SELECT item_id, liked FROM feedback WHERE customer_id = ? ORDER BY item_id",
-                (customer_id,),
-            ).fetchall()
-        return {item_id: bool(liked) for item_id, liked in rows}
+        reply, repeated = self._perform(request, take, tidy=tidy)
+        return Claim.from_record(reply, repeated=repeated)
 
-    def add_turn(self, turn: Turn) -> None:
-        """Append a message to a conversation.
+    def _change(
+        self,
+        request: Request,
+        claim_id: str,
+        change: Callable[[sqlite3.Connection, Claim], None],
+    ) -> Claim:
+        """Change a claim that there is."""
 
-        Raises:
-            AccessError: the conversation is another login's.
-            StorageError: the disk refuses.
-        """
-        with self._transaction() as connection:
-            _check_owner(connection, turn.conversation_id, turn.login)
-            connection.execute(
-                "INSERT INTO conversations (conversation_id, login, customer_id, role, text, at) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    turn.conversation_id,
-                    turn.login,
-                    turn.customer_id,
-                    turn.role,
-                    turn.text,
-                    _moment(turn.at),
-                ),
-            )
+        def tidy(connection: sqlite3.Connection) -> None:
+            offer_id = read_claim(connection, claim_id).offer_id
+            books.expire_due(connection, request.as_of, offer_id)
 
-    def turns(self, conversation_id: str, limit: int, *, login: str) -> list[Turn]:
-        """The last `limit` messages of a conversation, oldest first.
+        def act(connection: sqlite3.Connection) -> dict[str, Any]:
+            change(connection, read_claim(connection, claim_id))
+            return read_claim(connection, claim_id).record()
 
-        Raises:
-            AccessError: the conversation is another login's.
-        """
-        with self._transaction("DEFERRED") as connection:
-            _check_owner(connection, conversation_id, login)
-            rows = connection.execute(
-                "SELECT customer_id, role, text, at FROM conversations "
-                "WHERE conversation_id = ? ORDER BY turn_id DESC LIMIT ?",
-                (conversation_id, limit),
-            ).fetchall()
-        return [
-            Turn(
-                conversation_id=conversation_id,
-                login=login,
-                customer_id=customer_id,
-                role=role,
-                text=text,
-                at=datetime.fromisoformat(at),
-            )
-            for customer_id, role, text, at in reversed(rows)
-        ]
-
-    def count(self, name: str, by: int = 1) -> None:
-        """Add to a counter, such as the sentences that were replaced.
-
-        Raises:
-            StorageError: the disk refuses.
-        """
-        with self._transaction() as connection:
-            connection.execute(
-                "INSERT INTO counters (name, value) VALUES (?, ?) "
-                "ON CONFLICT DO UPDATE SET value = value + excluded.value",
-                (name, by),
-            )
-
-    def counts(self) -> dict[str, int]:
-        """Every counter by name."""
-        with self._transaction("DEFERRED") as connection:
-            return dict(connection.execute("SELECT name, value FROM counters ORDER BY name"))
-
-    def _make(self) -> None:
-        with _clear_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if self._version() != 0:
-                return
-            # SQLite changes to WAL only while nobody else looks, and does not wait for that.
-            with (
-                FileLock(self.path.with_name(f".{self.path.name}.lock")),
-                closing(self._connect()) as connection,
-            ):
-                if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-                    connection.execute("PRAGMA journal_mode = WAL")
-                    connection.executescript(
-                        f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version = {_SCHEMA_VERSION};COMMIT;"
-                    )
-
-    def _version(self) -> int:
-        with closing(self._connect()) as connection:
-            version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, _SCHEMA_VERSION):
-            raise LedgerError(
-                f"{self.path} has ledger version {version}; this Patron knows {_SCHEMA_VERSION}.",
-                hint="Use the Patron that wrote it, or a newer one.",
-            )
-        return version
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_SECONDS, isolation_level=None)
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        return connection
-
-    @contextmanager
-    def _transaction(
-        self, mode: Literal["IMMEDIATE", "DEFERRED"] = "IMMEDIATE"
-    ) -> Iterator[sqlite3.Connection]:
-        """A transaction: committed at the end, or rolled back by whatever is raised inside."""
-        with _clear_errors(self.path), closing(self._connect()) as connection:
-            connection.execute(f"BEGIN {mode}")
-            with connection:
-                yield connection
-
-
-def _request_hash(offer_id: str, customer_id: str) -> str:
-    return hashlib.sha256(json.dumps([offer_id, customer_id]).encode()).hexdigest()
-
-
-def _moment(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat()
-
-
-def _stored_claim(
-    connection: sqlite3.Connection, idempotency_key: str, request_hash: str
-) -> Claim | None:
-    row = connection.execute(
-        "SELECT claim_id, offer_id, customer_id, cost, claimed_at, request_hash "
-        "FROM claims WHERE idempotency_key = ?",
-        (idempotency_key,),
-    ).fetchone()
-    if row is None:
-        return None
-    claim_id, offer_id, customer_id, cost, claimed_at, stored_hash = row
-    if stored_hash != request_hash:
-        raise LedgerError(
-            f"The key '{idempotency_key}' was used for another claim.",
-            hint="Give each request a key of its own.",
-        )
-    return Claim(
-        claim_id=claim_id,
-        offer_id=offer_id,
-        customer_id=customer_id,
-        cost=cost,
-        claimed_at=datetime.fromisoformat(claimed_at),
-        repeated=True,
-    )
-
-
-def _apply_budget(connection: sqlite3.Connection, offer: Offer) -> None:
-    """Open the offer's budget, or follow a changed one."""
-    row = connection.execute(
-        "SELECT opening FROM budgets WHERE offer_id = ?", (offer.offer_id,)
-    ).fetchone()
-    before = None if row is None else row[0]
-    if before == offer.budget:
-        return
-    connection.execute(
-        "INSERT INTO budgets (offer_id, opening) VALUES (?, ?) "
-        "ON CONFLICT DO UPDATE SET opening = excluded.opening",
-        (offer.offer_id, offer.budget),
-    )
-    _audit(
-        connection,
-        "budget",
-        {"offer_id": offer.offer_id, "before": before, "opening": offer.budget},
-    )
-
-
-def _refusal(
-    connection: sqlite3.Connection, offer: Offer, customer_id: str, day: date
-) -> LedgerError | None:
-    """Why dates, cap or group forbid the claim; None where they do not."""
-    if not offer.runs_on(day):
-        return LedgerError(
-            f"Offer '{offer.offer_id}' does not run on {day}.",
-            hint=f"It runs from {offer.starts} until before {offer.expires}.",
-        )
-    claims = connection.execute(
-        "SELECT count(*) FROM claims WHERE customer_id = ? AND offer_id = ?",
-        (customer_id, offer.offer_id),
-    ).fetchone()[0]
-    if claims >= offer.cap_per_customer:
-        return LedgerError(
-            f"Customer '{customer_id}' has claimed offer '{offer.offer_id}' {claims} times, "
-            "as often as one customer may.",
-            hint="Choose another offer, or raise its cap_per_customer in offers.toml.",
-        )
-    held = connection.execute(
-        "SELECT offer_id FROM claims WHERE customer_id = ? AND exclusive_group = ? "
-        "AND exclusive_group <> '' AND expires > ?",
-        (customer_id, offer.exclusive_group, day.isoformat()),
-    ).fetchone()
-    if held is not None:
-        return LedgerError(
-            f"Customer '{customer_id}' holds offer '{held[0]}' of the group "
-            f"'{offer.exclusive_group}' already, which excludes '{offer.offer_id}'.",
-            hint="Choose an offer of another group.",
-        )
-    return None
-
-
-def _spend(connection: sqlite3.Connection, offer: Offer) -> LedgerError | None:
-    """Book the cost if the budget has it; else say so and change nothing."""
-    spent = connection.execute(
-        "UPDATE budgets SET spent = spent + ?1 WHERE offer_id = ?2 AND spent + ?1 <= opening",
-        (offer.cost, offer.offer_id),
-    )
-    if spent.rowcount == 1:
-        return None
-    return LedgerError(
-        f"The budget of offer '{offer.offer_id}' is used up.",
-        hint="Choose another offer, or raise its budget in offers.toml.",
-    )
-
-
-def _store_claim(
-    connection: sqlite3.Connection,
-    claim: Claim,
-    offer: Offer,
-    idempotency_key: str,
-    request_hash: str,
-) -> None:
-    connection.execute(
-        "INSERT INTO claims (claim_id, offer_id, customer_id, cost, exclusive_group, expires, "
-        "idempotency_key, request_hash, claimed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            claim.claim_id,
-            claim.offer_id,
-            claim.customer_id,
-            claim.cost,
-            offer.exclusive_group,
-            offer.expires.isoformat(),
-            idempotency_key,
-            request_hash,
-            _moment(claim.claimed_at),
-        ),
-    )
-
-
-def _audit(connection: sqlite3.Connection, what: str, details: Mapping[str, Any]) -> None:
-    connection.execute(
-        "INSERT INTO audit (at, what, details) VALUES (?, ?, ?)",
-        (_moment(datetime.now(UTC)), what, json.dumps(details, sort_keys=True)),
-    )
-
-
-def _check_owner(connection: sqlite3.Connection, conversation_id: str, login: str) -> None:
-    other = connection.execute(
-        "SELECT 1 FROM conversations WHERE conversation_id = ? AND login <> ? LIMIT 1",
-        (conversation_id, login),
-    ).fetchone()
-    if other is not None:
-        raise AccessError(
-            f"The conversation '{conversation_id}' is not {login}'s.",
-            hint="Begin a new conversation.",
-        )
-
-
-_DISK_REFUSES = {
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_PERM,
-}
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-@contextmanager
-def _clear_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the disk say into one clear sentence; a mistake of ours stays as is."""
-    try:
-        yield
-    except OSError as error:
-        raise _refused_by_disk(path, error) from error
-    except sqlite3.Error as error:
-        primary_code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if primary_code in _DISK_REFUSES:
-            raise _refused_by_disk(path, error) from error
-        if primary_code in _DAMAGED:
-            raise LedgerError(
-                f"{path} is damaged or no ledger: {error}.",
-                hint="Restore it from a backup, or move it away to begin an empty ledger.",
-            ) from error
-        if primary_code == sqlite3.SQLITE_BUSY:
-            raise LedgerError(
-                f"{path} was kept busy by another process for {_BUSY_TIMEOUT_SECONDS} seconds.",
-                hint="Try again, or end the process that holds it.",
-            ) from error
-        raise
-
-
-def _refused_by_disk(path: Path, error: Exception) -> StorageError:
-    return StorageError(
-        f"Cannot use {path}: {error}.",
-        hint="Free some space or make the shop directory writable, then try again.",
-    )
+        reply, repeated = self._perform(request, act, tidy=tidy)
+        return Claim.from_record(reply, repeated=repeated)

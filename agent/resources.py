@@ -6,20 +6,25 @@ the next answer; one answer uses one snapshot throughout.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
 from agent.chat_model import ChatModel, ServerChatModel
+from agent.experiment_files import experiments_stamp, running_experiments
+from agent.experiments import Experiment
 from agent.ledger import Ledger
-from agent.offers import OfferBook, read_offers
+from agent.offer_file import read_offers
+from agent.offers import OfferBook
 from finetune.adapter import current_adapter
 from finetune.base_model import BaseModelFiles, find_base_model, token_counter
+from finetune.contacts import CONTACTS_FILE, Contact, contacts_by_customer
 from finetune.indexing import SOURCES
 from finetune.item_judge import ItemJudge
 from finetune.lora_predictor import LoraPredictor
+from finetune.offer_effects import EFFECTS_FILE, OfferEffects, read_effects
 from finetune.value import Stage
 from retrieval.assortment import Assortment
 from retrieval.catalogue import Catalogue
@@ -46,6 +51,9 @@ class Snapshot:
 
     Attributes:
         assortment: what the shop may show now.
+        effects: what past campaigns changed; None where none were learned yet.
+        contacts: past contacts by customer, oldest first.
+        experiments: those that withhold offers now.
         index_fits: whether settings, prompts and catalogue are still those of the index.
     """
 
@@ -53,6 +61,9 @@ class Snapshot:
     catalogue: Catalogue
     assortment: Assortment
     offers: OfferBook
+    effects: OfferEffects | None
+    contacts: Mapping[str, Sequence[Contact]]
+    experiments: tuple[Experiment, ...]
     index_fits: bool
 
 
@@ -126,6 +137,10 @@ class Resources:
                 current_generation(self.shop),
                 _stamp(self.shop.items_file),
                 _stamp(self.shop.offers_file),
+                _stamp(self.shop.directory / EFFECTS_FILE),
+                _stamp(self.shop.directory / CONTACTS_FILE),
+                experiments_stamp(self.shop),
+                present(self.shop),
             )
             if self._snapshot is None or self._snapshot[0] != stamp:
                 catalogue = Catalogue.read(self.shop.items_file)
@@ -142,9 +157,13 @@ class Resources:
                         offers=read_offers(
                             self.shop.offers_file,
                             self.shop.settings.currency,
+                            self.shop.zone,
                             known_tiers=self.shop.settings.value.tiers,
                             known_stages=[stage.value for stage in Stage],
                         ),
+                        effects=read_effects(self.shop),
+                        contacts=contacts_by_customer(self.shop),
+                        experiments=running_experiments(self.shop, present(self.shop)),
                     ),
                 )
             return self._snapshot[1]

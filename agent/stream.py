@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from agent.answers import Answer, Intent, Prediction
-from agent.offers import NoOffer, OfferDecision
+from agent.offer_choice import NoOffer, OfferDecision
 from retrieval.ranking import Recommendation
 
 

@@ -16,8 +16,10 @@ from pathlib import Path
 from agent.agent import Agent
 from agent.answers import Answer
 from agent.grounding import ungrounded_numbers
-from agent.offers import OfferDecision, read_offers
+from agent.offer_choice import OfferDecision
+from agent.offer_file import read_offers
 from retrieval.catalogue import Catalogue
+from retrieval.shop import Shop
 from ui.terminal import progress_bars
 
 QUESTIONS = (
@@ -55,7 +57,7 @@ def main() -> None:
                 )
                 progress("Asking", len(answers), total)
     seconds = time.perf_counter() - started
-    result = check(answers, arguments.shop, agent.shop.settings.currency)
+    result = check(answers, agent.shop)
     result["customers"] = len(chosen)
     result["seconds_per_answer"] = round(seconds / len(answers), 2)
     print(json.dumps(result))
@@ -63,10 +65,10 @@ def main() -> None:
     sys.exit(any(result[fault] for fault in faults))
 
 
-def check(answers: list[Answer], shop: Path, currency: str) -> dict[str, int | float]:
+def check(answers: list[Answer], shop: Shop) -> dict[str, int | float]:
     """Count what no answer may hold."""
-    catalogue = Catalogue.read(shop / "items.parquet")
-    book = read_offers(shop / "offers.toml", currency)
+    catalogue = Catalogue.read(shop.items_file)
+    book = read_offers(shop.offers_file, shop.settings.currency, shop.zone)
     items = [item for answer in answers for item in answer.items]
     offers = [a.offer.offer for a in answers if isinstance(a.offer, OfferDecision)]
     written = sum(answer.written_sentences for answer in answers)

@@ -1,14 +1,20 @@
 """What a customer is worth over time, and where in their life with the shop they are."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from enum import StrEnum
 from itertools import pairwise
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.history import usual_gap
 from retrieval.orders import CustomerPast
 
 _YEAR_DAYS = 365.25
 _NEW_ORDERS = 3
+_Money = TypeVar("_Money", float, NDArray[np.floating[Any]])
 
 
 class Stage(StrEnum):
@@ -43,14 +49,49 @@ def lifetime_value(
         discount_rate: yearly.
         ltv_days: how far to look; a last part of a period counts as its share.
     """
-    discount = (1 + discount_rate) ** (horizon_days / _YEAR_DAYS)
-    total, left, period = 0.0, ltv_days / horizon_days, 1
+    periods = _periods(horizon_days, discount_rate, ltv_days)
+    return round(_discounted_sum(expected_spend, churn_risk, periods))
+
+
+def lifetime_values(
+    expected_spend: NDArray[np.floating[Any]],
+    churn_risk: NDArray[np.floating[Any]],
+    *,
+    horizon_days: int,
+    discount_rate: float,
+    ltv_days: int,
+) -> NDArray[np.floating[Any]]:
+    """`lifetime_value` of many at once, not rounded; shapes broadcast, float32 stays float32."""
+    periods = _periods(horizon_days, discount_rate, ltv_days)
+    spend, risk = np.broadcast_arrays(expected_spend, churn_risk)
+    return _discounted_sum(spend, risk, periods)
+
+
+def horizon_discount(horizon_days: int, discount_rate: float) -> float:
+    """What an amount one horizon away is divided by; the rate is yearly."""
+    return float((1 + discount_rate) ** (horizon_days / _YEAR_DAYS))
+
+
+def _discounted_sum(
+    expected_spend: _Money, churn_risk: _Money, periods: Iterator[tuple[float, float]]
+) -> _Money:
+    total = 0 * expected_spend
+    for earlier, (share, discount) in enumerate(periods):
+        total = total + share * expected_spend * (1 - churn_risk) ** earlier / discount
+    return total
+
+
+def _periods(
+    horizon_days: int, discount_rate: float, ltv_days: int
+) -> Iterator[tuple[float, float]]:
+    """Share of a whole period that counts, and (1 + d)^t, of each period."""
+    discount = horizon_discount(horizon_days, discount_rate)
+    left, period = ltv_days / horizon_days, 1
     while left > 1e-9:
         share = min(1.0, left)
-        total += share * expected_spend * (1 - churn_risk) ** (period - 1) / discount**period
+        yield share, discount**period
         left -= share
         period += 1
-    return round(total)
 
 
 def lifecycle_stage(

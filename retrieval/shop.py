@@ -128,6 +128,23 @@ class RecommendSettings(_Section):
     language_model: bool = False
 
 
+class OfferSettings(_Section):
+    """What an offer is worth to the shop, and how much is given to finding out.
+
+    Attributes:
+        margin: share of spend that the shop keeps, before discounts.
+        explore_share: share of customers a period who get any offer that the rules allow, or none,
+            by chance; what follows can be learned from without bias. 0 explores nothing.
+        explore_days: length of such a period.
+        lasting_share: share of an offer's effect on spend that is taken to last after the horizon.
+    """
+
+    margin: Annotated[float, Field(gt=0, le=1)] = 0.25
+    explore_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    explore_days: Annotated[int, Field(ge=1, le=366)] = 28
+    lasting_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
 class WindowSettings(_Section):
     """Cut-offs; by default the test window ends with the log and training lies before it."""
 
@@ -152,6 +169,7 @@ class ShopSettings(_Section):
     value: ValueSettings = ValueSettings()
     models: ModelSettings = ModelSettings()
     recommend: RecommendSettings = RecommendSettings()
+    offers: OfferSettings = OfferSettings()
     windows: WindowSettings = WindowSettings()
     limits: LimitSettings = LimitSettings()
 

@@ -17,6 +17,8 @@ from tests.tiny_shop import build_trained_shop, copy_shop
 
 # A busy machine is no fault of the code.
 settings.register_profile("patron", deadline=None)
+# For tests that name it: thousands of runs instead of a hundred.
+settings.register_profile("deep", deadline=None, max_examples=2_000)
 settings.load_profile("patron")
 
 # Threads that wait for one another cost more than a tiny model's whole pass.

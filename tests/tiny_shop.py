@@ -6,20 +6,14 @@ Coffee beans.
 """
 
 import shutil
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agent.offers import (
-    Covers,
-    Eligibility,
-    Offer,
-    OfferBook,
-    OfferKind,
-    write_offers,
-)
+from agent.offer_file import write_offers
+from agent.offers import Covers, Eligibility, Offer, OfferBook, OfferKind
 from finetune.adapter import LoraSettings
 from finetune.finetune import finetune
 from finetune.indexing import index_shop
@@ -94,7 +88,7 @@ def events() -> list[dict[str, object]]:
 def offers() -> list[Offer]:
     """One that fits whoever buys hot drinks, one that has run out."""
 
-    def offer(offer_id: str, title: str, starts: date, expires: date) -> Offer:
+    def offer(offer_id: str, title: str, starts: datetime, expires: datetime) -> Offer:
         return Offer(
             offer_id=offer_id,
             title=title,
@@ -114,16 +108,20 @@ def offers() -> list[Offer]:
         )
 
     return [
-        offer("drinks", "$1.00 off hot drinks", date(2024, 12, 1), date(2025, 2, 1)),
-        offer("old", "$1.00 off summer drinks", date(2024, 6, 1), date(2024, 8, 1)),
+        offer("drinks", "$1.00 off hot drinks", _day(2024, 12), _day(2025, 2)),
+        offer("old", "$1.00 off summer drinks", _day(2024, 6), _day(2024, 8)),
     ]
+
+
+def _day(year: int, month: int) -> datetime:
+    return datetime(year, month, 1, tzinfo=UTC)
 
 
 def build_shop(directory: Path, model: Path) -> Shop:
     """A shop with log, catalogue and offers, without index and adapter."""
     shop = Shop.create(directory, settings(model))
     Catalogue(ITEMS).write(shop.items_file)
-    write_offers(shop.offers_file, OfferBook(offers(), currency="USD"))
+    write_offers(shop.offers_file, OfferBook(offers(), currency="USD"), shop.zone)
     source = directory / "events.parquet"
     pq.write_table(pa.Table.from_pylist(events()), source)
     ingest_file(shop, source)

@@ -16,6 +16,8 @@ from typer.exceptions import TyperException
 from prompts.errors import PatronError
 from retrieval.errors import IngestError
 from retrieval.money import to_minor
+from ui.experiment_commands import experiment_app
+from ui.offer_commands import offers_app
 
 if TYPE_CHECKING:
     from agent.agent import Agent
@@ -33,6 +35,8 @@ adapters = typer.Typer(
     help="The shop's adapters: which there are, and which is current.", no_args_is_help=True
 )
 app.add_typer(adapters, name="adapters")
+app.add_typer(offers_app, name="offers")
+app.add_typer(experiment_app, name="experiment")
 
 ShopOption = Annotated[
     Path, typer.Option("--shop", help="The shop's directory.", show_default=True)

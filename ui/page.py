@@ -20,7 +20,7 @@ from agent.agent import Agent
 from agent.answers import CustomerCard
 from agent.errors import AccessError
 from agent.ledger import Turn
-from agent.offers import NoOffer, OfferDecision
+from agent.offer_choice import NoOffer, OfferDecision
 from agent.stream import Finished, Offered, Recommended, Said, StreamEvent, Understood
 from agent.viewer import Role, Viewer
 from prompts.errors import PatronError

@@ -1,15 +1,17 @@
 """The page's cards as HTML: pure functions from values. Whatever comes from data is escaped."""
 
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 
 from agent.answers import CustomerCard, Prediction, RecentOrder
 from agent.ledger import Claim
-from agent.offers import NoOffer, Offer, OfferDecision
+from agent.offer_choice import NoOffer, OfferDecision
+from agent.offers import Offer
 from agent.viewer import Viewer
 from retrieval.evidence import Evidence
 from retrieval.money import format_money
 from retrieval.ranking import Recommendation
+from ui.offer_figures import offer_figures
 from ui.page_text import escape
 from ui.spend_chart import spend_chart
 
@@ -127,8 +129,8 @@ def offer_html(offer: OfferDecision | NoOffer, currency: str, viewer: Viewer) ->
 def claim_html(claim: Claim, offer: Offer, currency: str, viewer: Viewer) -> str:
     """The receipt of an accepted offer."""
     cost = (
-        f'<p class="quiet">{_money(claim.cost, currency)} booked to the offer\'s budget '
-        f"for customer {escape(claim.customer_id)}.</p>"
+        f'<p class="quiet">{_money(claim.held, currency)} held of the offer\'s budget '
+        f"for customer {escape(claim.customer_id)} until it is redeemed.</p>"
         if viewer.is_desk
         else ""
     )
@@ -136,6 +138,7 @@ def claim_html(claim: Claim, offer: Offer, currency: str, viewer: Viewer) -> str
 <section class="card offer accepted" aria-label="Offer" role="status">
 <h2>Offer accepted</h2>
 {_offer_terms(offer)}
+{f'<p>Code: <strong class="code">{escape(claim.code)}</strong></p>' if claim.code else ""}
 <p class="quiet">Claim {escape(claim.claim_id[:8])}, {claim.claimed_at:%Y-%m-%d %H:%M} UTC.</p>
 {cost}
 </section>"""
@@ -244,10 +247,12 @@ def _evidence(evidence: Iterable[Evidence]) -> str:
 
 def _offer_terms(offer: Offer) -> str:
     description = f"<p>{escape(offer.description)}</p>" if offer.description else ""
+    until_midnight = offer.expires.time() == time()
     last_day = offer.expires - timedelta(days=1)
+    valid = f"through {_day(last_day)}" if until_midnight else f"before {offer.valid_before}"
     return (
         f'<p class="offer-title">{escape(offer.title)}</p>{description}'
-        f'<p class="quiet">Valid through {_day(last_day)}</p>'
+        f'<p class="quiet">Valid {valid}</p>'
     )
 
 
@@ -258,8 +263,11 @@ def _offer_grounds(offer: OfferDecision, currency: str) -> str:
         f"{escape(_sentence(line.text))}</li>"
         for line in offer.rules
     )
+    figures = [("Cost of one redemption", format_money(offer.cost, currency))]
+    figures += offer_figures(offer, currency)
+    listed = "".join(f"<div><dt>{escape(n)}</dt><dd>{escape(v)}</dd></div>" for n, v in figures)
     return f"""
-<dl class="facts"><div><dt>Cost to the shop</dt><dd>{_money(offer.cost, currency)}</dd></div></dl>
+<dl class="facts">{listed}</dl>
 <p>{escape(offer.reason)}</p>
 <details><summary>{len(offer.rules)} rules checked</summary>
 <ul class="rules">{rules}</ul></details>"""

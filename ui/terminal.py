@@ -18,7 +18,7 @@ from rich.text import Text
 
 from agent.answers import Answer, Prediction, Recommendations
 from agent.facts import percent
-from agent.offers import NoOffer, OfferDecision
+from agent.offer_choice import NoOffer, OfferDecision
 from finetune.batch_scoring import ScoringReport
 from finetune.evaluation import METRICS, Evaluation
 from finetune.registry import LISTED_METRICS, ListedAdapter
@@ -28,6 +28,7 @@ from retrieval.ingest import IngestReport
 from retrieval.money import format_money
 from retrieval.progress import Progress
 from retrieval.ranking import Recommendation
+from ui.offer_figures import offer_figures
 
 OUT = Console()
 ERR = Console(stderr=True)
@@ -222,11 +223,13 @@ def show_offer(offer: OfferDecision | NoOffer, currency: str) -> None:
     OUT.print(
         Text(
             f"Offer: {offer.offer.title} ({offer.offer.offer_id}), valid before "
-            f"{offer.offer.expires}, cost {format_money(offer.cost, currency)}",
+            f"{offer.offer.valid_before}, cost {format_money(offer.cost, currency)}",
             style="bold",
         )
     )
     OUT.print(Text(f"   {offer.reason}"))
+    for name, value in offer_figures(offer, currency):
+        OUT.print(Text(f"   {name}: {value}"))
 
 
 def show_recommendations(recommendations: Recommendations) -> None:

@@ -8,17 +8,23 @@ import pytest
 
 from agent.agent import Agent
 from agent.answers import Answer, Intent
-from agent.errors import AccessError, LedgerError
+from agent.errors import AccessError, LedgerError, OfferError
+from agent.experiment_files import make_experiment, start_experiment
 from agent.grounding import ungrounded_numbers
-from agent.offers import NoOffer, OfferDecision
+from agent.ledger import ClaimState
+from agent.offer_choice import NoOffer, OfferDecision
+from agent.offer_file import read_offers
+from agent.offer_rules import Rule
 from agent.stream import Finished, Offered, Predicted, Recommended, Said, Understood
 from agent.viewer import Viewer
 from finetune.indexing import index_shop
+from finetune.offer_effects import write_effects
 from retrieval.errors import IndexMissingError, UnknownCustomerError
 from retrieval.events import Event, Kind
 from retrieval.filters import Filters
 from retrieval.shop import Shop
 from retrieval.time_split import present
+from tests.agent.hand_made_effects import effects
 from tests.tiny_shop import ITEMS
 
 QUESTIONS = [
@@ -247,6 +253,86 @@ class TestOffers:
         with pytest.raises((AccessError, LedgerError)):
             agent.accept_offer(customer, "drinks", idempotency_key="k2")
         assert isinstance(agent.offer(customer), NoOffer)
+
+    def test_a_taken_offer_is_redeemed_by_its_terms_and_taken_back(self, agent: Agent) -> None:
+        customer = next(c for c in agent.customers() if not isinstance(agent.offer(c), NoOffer))
+        claim = agent.accept_offer(customer, "drinks")
+        with pytest.raises(OfferError, match="order 'o1': nothing in the order"):
+            agent.redeem_offer(claim.claim_id, order_id="o1", order_total=500, covered_total=0)
+        redeemed = agent.redeem_offer(
+            claim.claim_id, order_id="o2", order_total=500, covered_total=60
+        )
+        assert redeemed.discount == 60
+        assert agent.claims(customer)[-1].state is ClaimState.REDEEMED
+        agent.reverse_offer(claim.claim_id, reason="order returned")
+        assert agent._resources.ledger.balances()["drinks"].left == 1_000
+
+    def test_a_shopper_takes_but_neither_redeems_nor_takes_back(self, agent: Agent) -> None:
+        customer = next(c for c in agent.customers() if not isinstance(agent.offer(c), NoOffer))
+        shopper = agent.for_viewer(Viewer.shopper(customer))
+        claim = shopper.accept_offer(customer, "drinks")
+        with pytest.raises(AccessError):
+            shopper.redeem_offer(claim.claim_id, order_id="o1", order_total=1, covered_total=1)
+        with pytest.raises(AccessError):
+            shopper.reverse_offer(claim.claim_id, reason="mine")
+        with pytest.raises(AccessError):
+            shopper.check_offers(customer)
+
+    def test_what_was_made_is_logged_once_with_its_chance(self, agent: Agent) -> None:
+        for _ in range(3):
+            agent.offer("c04")
+        (logged,) = agent._resources.ledger.decisions(customer_id="c04")
+        assert (logged.propensity, logged.explored) == (1.0, False)
+        agent.check_offers("c05")
+        assert agent._resources.ledger.decisions(customer_id="c05") == ()
+
+    def test_an_experiment_withholds_its_offer(self, agent: Agent, shop: Shop) -> None:
+        customer = next(c for c in agent.customers() if not isinstance(agent.offer(c), NoOffer))
+        today = present(shop).astimezone(shop.zone).date()
+        everybody_waits = make_experiment(
+            {
+                "experiment_id": "winter",
+                "offers": ["drinks"],
+                "holdout_share": 0.999999,
+                "metric": "spend",
+                "written": today,
+                "starts": today,
+                "enrolment_days": 1,
+                "horizon_days": 60,
+                "minimum_effect": 0.05,
+                "power": 0.8,
+                "alpha": 0.05,
+                "margin": 0.25,
+                "salt": "winter",
+                "covers": "every customer",
+                "customer_ids": None,
+                "planned_customers": 20,
+            }
+        )
+        start_experiment(shop, everybody_waits, read_offers(shop.offers_file, "USD", shop.zone))
+        none = agent.offer(customer)
+        assert isinstance(none, NoOffer)
+        assert none.rule is Rule.EXPERIMENT
+        with pytest.raises(AccessError, match="experiment winter"):
+            agent.accept_offer(customer, "drinks")
+
+    def test_learned_effects_decide(self, agent: Agent, shop: Shop) -> None:
+        customer = next(c for c in agent.customers() if not isinstance(agent.offer(c), NoOffer))
+        write_effects(shop, effects(spend=4_000.0))
+        decision = agent.offer(customer)
+        assert isinstance(decision, OfferDecision)
+        assert decision.worth is not None
+        assert decision.worth.gain > 0
+        answer = ask(agent, "What can we offer?", customer)
+        assert "expected to gain" in answer.text
+        assert ungrounded_numbers(answer.text, [e.text for e in answer.evidence]) == []
+        shopper = agent.for_viewer(Viewer.shopper(customer))
+        said = shopper.ask("Any offer for me?").text
+        assert "gain" not in said
+        write_effects(shop, effects(spend=0.0))
+        none = agent.offer(customer)
+        assert isinstance(none, NoOffer)
+        assert none.rule is Rule.GAIN
 
     @pytest.mark.parametrize(
         "plea",

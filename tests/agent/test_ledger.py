@@ -1,45 +1,15 @@
-import json
-import signal
-import sqlite3
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
-from multiprocessing import get_context
+"""Claims: what is booked, and what each limit refuses."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from agent.errors import AccessError, LedgerError
-from agent.ledger import Balance, Claim, Ledger, Turn
-from agent.offers import Offer, OfferKind
-from prompts.errors import PatronError
-from retrieval.errors import StorageError
-
-NOW = datetime(2018, 1, 1, 12, tzinfo=UTC)
-WHY = {"reason": "because"}
-
-
-def offer(offer_id: str = "tea", **changes: object) -> Offer:
-    values: dict[str, object] = {
-        "offer_id": offer_id,
-        "title": "$1.00 off tea",
-        "description": "",
-        "kind": OfferKind.AMOUNT,
-        "value": 100,
-        "max_discount": None,
-        "cost": 85,
-        "budget": 850,
-        "starts": date(2017, 12, 1),
-        "expires": date(2018, 2, 1),
-    }
-    return Offer(**values | changes)  # type: ignore[arg-type]
+from agent.errors import LedgerError
+from agent.ledger import Balance, ClaimState, Ledger
+from agent.offers import LedgerView, Offer, OfferKind, RunningClaim
+from tests.agent.ledger_hand_made import END, NOW, WHY, claim, offer, redeem, reserve, reverse
 
 
 @pytest.fixture
@@ -47,422 +17,226 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path / "ledger.db")
 
 
-def claim(ledger: Ledger, taken: Offer, customer_id: str, key: str, now: datetime = NOW) -> Claim:
-    return ledger.claim(taken, customer_id, idempotency_key=key, as_of=now, decision=WHY)
-
-
-def audit(ledger: Ledger) -> list[tuple[str, dict[str, object]]]:
-    connection = sqlite3.connect(ledger.path)
-    rows = connection.execute("SELECT what, details FROM audit ORDER BY audit_id").fetchall()
-    connection.close()
-    return [(what, json.loads(details)) for what, details in rows]
-
-
-def assert_books_agree(ledger: Ledger) -> None:
-    for balance in ledger.balances().values():
-        assert balance.left == balance.opening - balance.claimed
-
-
 def test_a_claim_is_booked_and_seen(ledger: Ledger) -> None:
     taken = offer(exclusive_group="g")
     made = claim(ledger, taken, "7", "k1")
-    assert (made.offer_id, made.customer_id, made.cost, made.repeated) == ("tea", "7", 85, False)
-    assert made.claimed_at == NOW
-    view = ledger.view("7")
-    assert view.claims == {"tea": 1}
-    assert view.groups == {"g": date(2018, 2, 1)}
-    assert view.budget_left(taken) == 765
-    assert view.budget_left(offer("other")) == 850
-    assert ledger.view("8").claims == {}
-    assert ledger.balances() == {"tea": Balance(opening=850, claimed=85, left=765)}
-    assert [what for what, _ in audit(ledger)] == ["budget", "claim"]
-    assert audit(ledger)[1][1]["decision"] == WHY
+    assert (made.offer_id, made.customer_id, made.repeated) == ("tea", "7", False)
+    assert (made.state, made.cost, made.held, made.discount) == (ClaimState.CLAIMED, 85, 100, 0)
+    assert (made.claimed_at, made.expires, made.code) == (NOW, END, None)
+    view = ledger.view("7", NOW)
+    assert view.claims == {"tea": (NOW,)}
+    held = RunningClaim(offer_id="tea", exclusive_group="g", stackable=True, until=END)
+    assert view.running == (held,)
+    assert view.budget_left(taken) == 900
+    assert view.budget_left(offer("other")) == 1000
+    assert (ledger.view("8", NOW).claims, ledger.view("8", NOW).running) == ({}, ())
+    assert ledger.balances() == {"tea": Balance(opening=1000, held=100, redeemed=0, left=900)}
+    assert [line.what for line in ledger.audit()] == ["budget", "claim"]
+    assert ledger.audit()[1].details["decision"] == WHY
+    assert ledger.check() == ()
 
 
-def test_the_same_key_fifty_times_has_one_effect(ledger: Ledger) -> None:
-    with ThreadPoolExecutor(8) as threads:
-        claims = list(threads.map(lambda _: claim(ledger, offer(), "7", "k1"), range(50)))
-    assert len({made.claim_id for made in claims}) == 1
-    assert sum(not made.repeated for made in claims) == 1
-    assert ledger.balances()["tea"].claimed == 85
-    assert [what for what, _ in audit(ledger)] == ["budget", "claim"]
+def test_what_a_percent_offer_holds_is_its_most(ledger: Ledger) -> None:
+    ceiling = offer(kind=OfferKind.PERCENT, value=10, max_discount=250)
+    assert claim(ledger, ceiling, "7", "k1").held == 250
 
 
-def test_a_repeat_is_answered_after_the_offer_is_over(ledger: Ledger) -> None:
-    made = claim(ledger, offer(), "7", "k1")
-    later = claim(ledger, offer(cost=99), "7", "k1", datetime(2019, 1, 1, tzinfo=UTC))
-    assert later.repeated
-    assert (later.claim_id, later.cost, later.claimed_at) == (made.claim_id, 85, NOW)
-
-
-@pytest.mark.parametrize(("other", "customer_id"), [("coffee", "7"), ("tea", "8")])
-def test_the_same_key_for_another_request_is_an_error(
-    ledger: Ledger, other: str, customer_id: str
-) -> None:
-    claim(ledger, offer(), "7", "k1")
-    with pytest.raises(LedgerError, match="'k1'"):
-        claim(ledger, offer(other), customer_id, "k1")
-    assert ledger.balances()["tea"].claimed == 85
-    assert len(audit(ledger)) == 2
-
-
-@pytest.mark.parametrize(
-    "now", [datetime(2017, 11, 30, 23, 59, tzinfo=UTC), datetime(2018, 2, 1, tzinfo=UTC)]
-)
-def test_dates_are_checked(ledger: Ledger, now: datetime) -> None:
+@pytest.mark.parametrize("now", [datetime(2017, 11, 30, 23, 59, tzinfo=UTC), END])
+@pytest.mark.parametrize("take", [claim, reserve])
+def test_dates_are_checked(ledger: Ledger, now: datetime, take: Callable[..., object]) -> None:
     with pytest.raises(LedgerError, match="'tea' does not run"):
-        claim(ledger, offer(), "7", "k1", now)
-    assert ledger.balances()["tea"].claimed == 0
+        take(ledger, offer(), "7", "k1", now)
+    assert ledger.balances()["tea"].left == 1000
 
 
 def test_the_cap_is_checked(ledger: Ledger) -> None:
     twice = offer(cap_per_customer=2)
     claim(ledger, twice, "7", "k1")
-    claim(ledger, twice, "7", "k2")
-    with pytest.raises(LedgerError, match="Customer '7' has claimed"):
+    reserve(ledger, twice, "7", "k2")
+    with pytest.raises(LedgerError, match="Customer '7' has claimed offer 'tea' 2 times"):
         claim(ledger, twice, "7", "k3")
     claim(ledger, twice, "8", "k4")
-    assert ledger.balances()["tea"].claimed == 3 * 85
-    assert audit(ledger)[3][0] == "refused claim"
+    assert ledger.balances()["tea"].held == 300
+    assert ledger.audit()[3].what == "refused claim"
+
+
+def test_the_cap_looks_back_on_its_days(ledger: Ledger) -> None:
+    weekly = offer(cap_days=7)
+    claim(ledger, weekly, "7", "k1")
+    week = timedelta(days=7)
+    with pytest.raises(LedgerError, match="as often as"):
+        claim(ledger, weekly, "7", "k2", NOW + week - timedelta(microseconds=1))
+    claim(ledger, weekly, "7", "k3", NOW + week)
+    assert ledger.view("7", NOW).claims == {"tea": (NOW, NOW + week)}
+
+
+def test_what_was_given_back_does_not_count_towards_the_cap(ledger: Ledger) -> None:
+    reserve(ledger, offer(), "7", "k1", minutes=30)
+    again = claim(ledger, offer(), "7", "k2", NOW + timedelta(minutes=30))
+    reverse(ledger, again.claim_id, "k3", NOW + timedelta(minutes=31))
+    third = claim(ledger, offer(), "7", "k4", NOW + timedelta(minutes=32))
+    redeem(ledger, third.claim_id, "k5")
+    with pytest.raises(LedgerError, match="has claimed offer 'tea' 1 times"):
+        claim(ledger, offer(), "7", "k6", NOW + timedelta(minutes=33))
 
 
 def test_one_running_claim_in_an_exclusive_group(ledger: Ledger) -> None:
-    claim(ledger, offer("january", exclusive_group="g"), "7", "k1")
-    long = offer("long", exclusive_group="g", expires=date(2018, 6, 1))
-    with pytest.raises(LedgerError, match="'january'"):
+    claim(ledger, offer("january", exclusive_group="g", cap_per_customer=2), "7", "k1")
+    long = offer("long", exclusive_group="g", expires=datetime(2018, 6, 1, tzinfo=UTC))
+    with pytest.raises(LedgerError, match="holds offer 'january' of the group 'g'"):
         claim(ledger, long, "7", "k2")
+    with pytest.raises(LedgerError, match="of the group 'g'"):
+        claim(ledger, offer("january", exclusive_group="g", cap_per_customer=2), "7", "k2")
     claim(ledger, offer("ungrouped"), "7", "k3")
-    claim(ledger, long, "7", "k4", datetime(2018, 2, 1, tzinfo=UTC))
-    assert ledger.view("7").groups == {"g": date(2018, 6, 1)}
+    claim(ledger, offer("other", exclusive_group="h"), "7", "k4")
+    claim(ledger, long, "7", "k5", END)  # what January's claim held is over
+
+
+def test_redeeming_frees_the_exclusive_group(ledger: Ledger) -> None:
+    first = claim(ledger, offer("a", exclusive_group="g"), "7", "k1")
+    redeem(ledger, first.claim_id, "k2")
+    claim(ledger, offer("b", exclusive_group="g"), "7", "k3")
+
+
+def test_what_does_not_stack_is_held_alone(ledger: Ledger) -> None:
+    alone = offer("alone", stackable=False, cap_per_customer=2)
+    held = claim(ledger, alone, "7", "k1")
+    claim(ledger, alone, "7", "k2")  # stacking is about other offers
+    with pytest.raises(LedgerError, match="holds offer 'alone'; 'alone' does not stack"):
+        claim(ledger, offer("b"), "7", "k3")
+    claim(ledger, offer("b"), "8", "k4")
+    with pytest.raises(LedgerError, match="holds offer 'b'; 'alone' does not stack"):
+        reserve(ledger, alone, "8", "k5")
+    assert held.is_open
 
 
 def test_the_budget_is_never_overspent(ledger: Ledger) -> None:
-    small = offer(budget=200)
+    small = offer(budget=250)
     claim(ledger, small, "1", "k1")
     claim(ledger, small, "2", "k2")
     with pytest.raises(LedgerError, match="budget of offer 'tea' is used up"):
         claim(ledger, small, "3", "k3")
-    assert ledger.balances()["tea"] == Balance(opening=200, claimed=170, left=30)
+    assert ledger.balances()["tea"] == Balance(opening=250, held=200, redeemed=0, left=50)
+
+
+def test_a_budget_is_spent_to_the_last_cent(ledger: Ledger) -> None:
+    claim(ledger, offer(budget=200), "1", "k1")
+    claim(ledger, offer(budget=200), "2", "k2")
+    assert ledger.balances()["tea"].left == 0
 
 
 def test_a_changed_budget_is_followed_and_audited(ledger: Ledger) -> None:
-    claim(ledger, offer(budget=85), "1", "k1")
-    claim(ledger, offer(budget=170), "2", "k2")
+    claim(ledger, offer(budget=100), "1", "k1")
+    claim(ledger, offer(budget=200), "2", "k2")
     with pytest.raises(LedgerError, match="used up"):
-        claim(ledger, offer(budget=100), "3", "k3")
-    assert ledger.balances()["tea"] == Balance(opening=100, claimed=170, left=-70)
-    changes = [details for what, details in audit(ledger) if what == "budget"]
+        claim(ledger, offer(budget=150), "3", "k3")
+    assert ledger.balances()["tea"] == Balance(opening=150, held=200, redeemed=0, left=-50)
+    changes = [line.details for line in ledger.audit(what="budget")]
     assert [(change["before"], change["opening"]) for change in changes] == [
-        (None, 85),
-        (85, 170),
-        (170, 100),
+        (None, 100),
+        (100, 200),
+        (200, 150),
     ]
 
 
-def test_a_refused_claim_may_be_tried_again_with_its_key(ledger: Ledger) -> None:
-    claim(ledger, offer(budget=85), "1", "k1")
-    with pytest.raises(LedgerError):
-        claim(ledger, offer(budget=85), "2", "k2")
-    assert not claim(ledger, offer(budget=170), "2", "k2").repeated
+def monthly(**changes: object) -> Offer:
+    """Two claims in each ten days from December 1."""
+    return offer(period_budget=200, period_days=10, cap_per_customer=9, **changes)
 
 
-def _claim_many(path: Path, worker: int) -> int:
-    ledger = Ledger(path)
-    made = 0
-    for number in range(5):
-        try:
-            claim(ledger, offer(budget=85 * 20), f"c{worker}-{number}", f"k{worker}-{number}")
-            made += 1
-        except LedgerError:
-            continue
-    return made
+def test_a_period_budget_is_checked_and_begins_anew(ledger: Ledger) -> None:
+    last = datetime(2017, 12, 10, 23, 59, 59, tzinfo=UTC)
+    claim(ledger, monthly(), "1", "k1", datetime(2017, 12, 1, tzinfo=UTC))
+    claim(ledger, monthly(), "2", "k2", last)
+    with pytest.raises(LedgerError, match="for the period from 2017-12-01 is used up"):
+        claim(ledger, monthly(), "3", "k3", last)
+    assert ledger.balances()["tea"].held == 200
+    assert ledger.view("1", last).period_spent == {"tea": 200}
+    claim(ledger, monthly(), "3", "k4", last + timedelta(seconds=1))
+    assert ledger.view("1", last + timedelta(seconds=1)).period_spent == {"tea": 100}
+    assert ledger.check() == ()
 
 
-def test_sixteen_processes_never_overspend_one_budget(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    with get_context("fork").Pool(16) as pool:
-        made = pool.starmap(_claim_many, [(path, worker) for worker in range(16)], chunksize=1)
-    assert sum(made) == 20
-    assert Ledger(path).balances()["tea"] == Balance(opening=1700, claimed=1700, left=0)
+def test_what_comes_back_returns_to_the_period_it_was_taken_from(ledger: Ledger) -> None:
+    first = datetime(2017, 12, 1, tzinfo=UTC)
+    made = claim(ledger, monthly(), "1", "k1", first)
+    claim(ledger, monthly(), "2", "k2", first + timedelta(days=10))
+    redeem(ledger, made.claim_id, "k3", discount=30)
+    assert ledger.view("1", first).period_spent == {"tea": 30}
+    reverse(ledger, made.claim_id, "k4", first + timedelta(days=10))
+    assert ledger.view("1", first).period_spent == {"tea": 0}
+    assert ledger.view("1", first + timedelta(days=10)).period_spent == {"tea": 100}
+    assert ledger.check() == ()
 
 
-def test_sixteen_threads_get_one_claim_of_a_cap_of_one(ledger: Ledger) -> None:
-    def attempt(number: int) -> bool:
-        try:
-            claim(ledger, offer(), "7", f"k{number}")
-        except LedgerError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(16) as threads:
-        assert sum(threads.map(attempt, range(32))) == 1
-    assert ledger.balances()["tea"].claimed == 85
-
-
-_HANG_BEFORE_COMMIT = """
-import sys, time
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-import agent.ledger
-from tests.agent.test_ledger import claim, offer
-
-def hang(*_):
-    print("booked", flush=True)
-    time.sleep(60)
-
-ledger = agent.ledger.Ledger(Path(sys.argv[1]))
-claim(ledger, offer(), "1", "k1")
-agent.ledger._audit = hang
-claim(ledger, offer(), "2", "k2")
-"""
-
-_CLAIM_WITHOUT_END = """
-import itertools, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from agent.ledger import Ledger
-from tests.agent.test_ledger import claim, offer
-
-ledger = Ledger(Path(sys.argv[1]))
-for number in itertools.count():
-    claim(ledger, offer(budget=10**9), f"{number}", f"k{number}")
-    print(number, flush=True)
-"""
+def test_a_changed_period_counts_the_claims_that_it_holds(ledger: Ledger) -> None:
+    first = datetime(2017, 12, 1, tzinfo=UTC)
+    claim(ledger, monthly(), "1", "k1", first)
+    claim(ledger, monthly(), "1", "k2", first + timedelta(days=10))
+    longer = offer(period_budget=200, period_days=20, cap_per_customer=9)
+    with pytest.raises(LedgerError, match="is used up"):
+        claim(ledger, longer, "1", "k3", first + timedelta(days=11))
+    claim(ledger, offer(period_budget=300, period_days=20, cap_per_customer=9), "1", "k4", first)
+    assert ledger.view("1", first).period_spent == {"tea": 300}
+    assert ledger.check() == ()
 
 
-def _start(script: str, path: Path) -> subprocess.Popen[str]:
-    root = Path(__file__).parents[2]
-    return subprocess.Popen(
-        [sys.executable, "-c", script, str(path), str(root)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=root,
-    )
+def test_each_claim_takes_one_code_until_there_is_none(ledger: Ledger) -> None:
+    coded = offer(needs_code=True, cap_per_customer=9)
+    assert ledger.add_codes("tea", ["A", "B", "A"]) == 2
+    assert ledger.add_codes("tea", ["B", "C"]) == 1
+    taken = [claim(ledger, coded, "7", f"k{number}").code for number in range(3)]
+    assert taken == ["A", "B", "C"]
+    with pytest.raises(LedgerError, match="'tea' has no code left"):
+        claim(ledger, coded, "7", "k4")
+    assert ledger.balances()["tea"].held == 300
+    assert ledger.codes_left("tea") == 0
 
 
-def test_a_kill_before_the_commit_leaves_the_old_state(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    process = _start(_HANG_BEFORE_COMMIT, path)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "booked\n"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    ledger = Ledger(path)
-    assert ledger.balances()["tea"] == Balance(opening=850, claimed=85, left=765)
-    assert ledger.view("2").claims == {}
-    assert not claim(ledger, offer(), "2", "k2").repeated
+def test_a_code_is_given_back_before_redemption_only(ledger: Ledger) -> None:
+    coded = offer(needs_code=True, cap_per_customer=9)
+    ledger.add_codes("tea", ["A", "B"])
+    reversed_ = reverse(ledger, claim(ledger, coded, "7", "k1").claim_id, "k2")
+    assert reversed_.code is None
+    reserve(ledger, coded, "7", "k3", minutes=1)
+    later = NOW + timedelta(minutes=1)
+    assert ledger.view("7", later).codes_left == {"tea": 2}
+    used = claim(ledger, coded, "7", "k4", later)
+    assert used.code == "A"
+    redeem(ledger, used.claim_id, "k5")
+    assert reverse(ledger, used.claim_id, "k6").code == "A"
+    assert ledger.codes_left("tea") == 1
+    assert claim(ledger, coded, "7", "k7", later).code == "B"
+    assert ledger.check() == ()
 
 
-def test_a_kill_at_any_moment_loses_no_answered_claim(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    process = _start(_CLAIM_WITHOUT_END, path)
-    assert process.stdout is not None
-    answered = int(process.stdout.readline())
-    time.sleep(0.3)
-    process.send_signal(signal.SIGKILL)
-    answered = max([answered, *(int(line) for line in process.stdout.read().split())])
-    process.wait()
-    ledger = Ledger(path)
-    made = ledger.balances()["tea"].claimed // 85
-    assert made in (answered + 1, answered + 2)
-    assert_books_agree(ledger)
-    assert sum(what == "claim" for what, _ in audit(ledger)) == made
+def test_a_code_belongs_to_one_offer_and_is_not_blank(ledger: Ledger) -> None:
+    ledger.add_codes("tea", ["A"])
+    with pytest.raises(LedgerError, match="Code 'A' belongs to offer 'tea', not to 'soap'"):
+        ledger.add_codes("soap", ["B", "A"])
+    with pytest.raises(LedgerError, match="A code of offer 'soap' is blank"):
+        ledger.add_codes("soap", ["B", " "])
+    assert ledger.codes_left("soap") == 0
+    assert [line.details["added"] for line in ledger.audit(what="codes")] == [1]
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "UPDATE audit SET what = 'nothing'",
-        "DELETE FROM audit",
-        "INSERT OR REPLACE INTO audit (audit_id, at, what, details) VALUES (1, '', '', '')",
-    ],
-)
-def test_the_audit_cannot_be_changed(ledger: Ledger, sql: str) -> None:
-    claim(ledger, offer(), "7", "k1")
-    before = audit(ledger)
-    connection = sqlite3.connect(ledger.path)
-    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-        connection.execute(sql)
-    connection.close()
-    assert audit(ledger) == before
+def test_the_view_leaves_out_what_is_over(ledger: Ledger) -> None:
+    coded = monthly(needs_code=True)
+    ledger.add_codes("tea", ["A"])
+    reserve(ledger, coded, "7", "k1", minutes=1)
+    just_before = ledger.view("7", NOW + timedelta(seconds=59))
+    assert (just_before.claims, just_before.codes_left) == ({"tea": (NOW,)}, {})
+    assert (just_before.spent, just_before.period_spent) == ({"tea": 100}, {"tea": 100})
+    over = ledger.view("7", NOW + timedelta(minutes=1))
+    assert (over.claims, over.running, over.codes_left) == ({}, (), {"tea": 1})
+    assert (over.spent, over.period_spent) == ({"tea": 0}, {"tea": 0})
 
 
-def test_the_newest_feedback_stands(ledger: Ledger) -> None:
-    ledger.add_feedback("7", "tea", liked=True, at=NOW)
-    ledger.add_feedback("7", "soap", liked=False, at=NOW)
-    ledger.add_feedback("7", "tea", liked=False, at=NOW)
-    ledger.add_feedback("8", "tea", liked=True, at=NOW)
-    assert ledger.feedback("7") == {"soap": False, "tea": False}
-    assert ledger.feedback("9") == {}
+def test_an_empty_ledger_has_an_empty_view(ledger: Ledger) -> None:
+    assert ledger.view("7", NOW) == LedgerView()
 
 
-def test_turns_come_back_oldest_first_to_their_owner_only(ledger: Ledger) -> None:
-    turns = [
-        Turn(
-            conversation_id="c",
-            login="ada",
-            customer_id="7",
-            role="user" if number % 2 == 0 else "assistant",
-            text=f"line {number} 'quoted'; \u2603",
-            at=NOW,
-        )
-        for number in range(5)
-    ]
-    for turn in turns:
-        ledger.add_turn(turn)
-    assert ledger.turns("c", 3, login="ada") == turns[-3:]
-    assert ledger.turns("other", 3, login="ada") == []
-    with pytest.raises(AccessError, match="not eve's"):
-        ledger.turns("c", 3, login="eve")
-    with pytest.raises(AccessError):
-        ledger.add_turn(
-            Turn(conversation_id="c", login="eve", customer_id="7", role="user", text="x", at=NOW)
-        )
-    assert len(ledger.turns("c", 99, login="ada")) == 5
-
-
-def test_counters_add_up_over_threads(ledger: Ledger) -> None:
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda _: ledger.count("written"), range(40)))
-    ledger.count("replaced", by=3)
-    assert ledger.counts() == {"replaced": 3, "written": 40}
-
-
-def test_everything_is_there_after_reopening(ledger: Ledger) -> None:
-    claim(ledger, offer(), "7", "k1")
-    ledger.count("written")
-    again = Ledger(ledger.path)
-    assert again.view("7").claims == {"tea": 1}
-    assert again.counts() == {"written": 1}
-
-
-def test_a_file_that_is_no_ledger_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    path.write_bytes(b"no database at all " * 100)
-    with pytest.raises(LedgerError, match=r"ledger\.db is damaged") as raised:
-        Ledger(path)
-    assert "backup" in raised.value.hint
-
-
-def test_a_damaged_ledger_is_named(ledger: Ledger) -> None:
-    claim(ledger, offer(), "7", "k1")
-    content = ledger.path.read_bytes()
-    ledger.path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
-    with pytest.raises(LedgerError, match="is damaged"):
-        claim(ledger, offer(), "8", "k2")
-
-
-def test_a_ledger_of_another_version_is_refused(ledger: Ledger) -> None:
-    connection = sqlite3.connect(ledger.path)
-    connection.execute("PRAGMA user_version = 99")
-    connection.close()
-    with pytest.raises(LedgerError, match="version 99"):
-        Ledger(ledger.path)
-
-
-def test_a_path_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
-    (tmp_path / "shop").write_text("a file, not a directory")
-    with pytest.raises(StorageError, match="Cannot use") as raised:
-        Ledger(tmp_path / "shop" / "ledger.db")
-    assert raised.value.hint
-
-
-def test_a_full_disk_is_a_storage_error_and_claims_nothing(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    claim(ledger, offer(), "1", "k1")
-    connect = Ledger._connect
-
-    def no_more_pages(self: Ledger) -> sqlite3.Connection:
-        connection = connect(self)
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        connection.execute(f"PRAGMA max_page_count = {pages}")
-        return connection
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "_connect", no_more_pages)
-        with pytest.raises(StorageError, match="full"):
-            ledger.claim(
-                offer(), "2", idempotency_key="k2", as_of=NOW, decision={"reason": "x" * 90_000}
-            )
-    assert ledger.balances()["tea"].claimed == 85
-    assert not claim(ledger, offer(), "2", "k2").repeated
-
-
-def test_a_read_only_ledger_is_a_storage_error_and_can_be_read(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    claim(ledger, offer(), "1", "k1")
-    connect = Ledger._connect
-
-    def read_only(self: Ledger) -> sqlite3.Connection:
-        connection = connect(self)
-        connection.execute("PRAGMA query_only = ON")
-        return connection
-
-    monkeypatch.setattr(Ledger, "_connect", read_only)
-    with pytest.raises(StorageError, match="Cannot use"):
-        claim(ledger, offer(), "2", "k2")
-    assert ledger.view("1").claims == {"tea": 1}
-
-
-class Books(RuleBasedStateMachine):
-    """Random claims against a model in plain Python."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.directory = tempfile.TemporaryDirectory()
-        self.ledger = Ledger(Path(self.directory.name) / "ledger.db")
-        self.budgets = {"a": 300, "b": 500}
-        self.claims: dict[str, tuple[str, str, int]] = {}
-
-    def teardown(self) -> None:
-        self.directory.cleanup()
-
-    @rule(name=st.sampled_from("ab"), budget=st.integers(100, 600))
-    def change_the_budget(self, name: str, budget: int) -> None:
-        self.budgets[name] = budget
-
-    @rule(
-        name=st.sampled_from("ab"),
-        customer_id=st.sampled_from("123"),
-        key=st.integers(0, 12).map(str),
-        cost=st.integers(0, 100),
-    )
-    def claim(self, name: str, customer_id: str, key: str, cost: int) -> None:
-        taken = offer(name, cost=cost, budget=self.budgets[name], cap_per_customer=2)
-        mine = [x for x in self.claims.values() if x[:2] == (name, customer_id)]
-        spent = sum(x[2] for x in self.claims.values() if x[0] == name)
-        stored = self.claims.get(key)
-        if stored is not None:
-            expected = stored[:2] == (name, customer_id)
-        else:
-            expected = len(mine) < 2 and spent + cost <= self.budgets[name]
-        try:
-            made = claim(self.ledger, taken, customer_id, key)
-        except PatronError:
-            assert not expected
-        else:
-            assert expected
-            assert made.repeated == (stored is not None)
-            self.claims.setdefault(key, (name, customer_id, cost))
-
-    @invariant()
-    def the_books_agree(self) -> None:
-        assert_books_agree(self.ledger)
-        for name, balance in self.ledger.balances().items():
-            assert balance.claimed == sum(x[2] for x in self.claims.values() if x[0] == name)
-
-
-Books.TestCase.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
-TestBooks = Books.TestCase
-
-
-@pytest.fixture(autouse=True)
-def _no_ledger_is_left_locked(tmp_path: Path) -> Iterator[None]:
-    yield
-    path = tmp_path / "ledger.db"
-    if path.exists() and path.read_bytes()[:6] == b"SQLite":
-        connection = sqlite3.connect(path, timeout=0, isolation_level=None)
-        connection.execute("BEGIN IMMEDIATE")
-        connection.close()
+def test_a_moment_without_a_time_zone_is_a_mistake(ledger: Ledger) -> None:
+    with pytest.raises(ValueError, match="aware"):
+        claim(ledger, offer(), "7", "k1", datetime(2018, 1, 1))
+    assert ledger.balances() == {}

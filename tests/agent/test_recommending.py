@@ -12,7 +12,9 @@ from agent.agent import Agent
 from agent.answers import Intent, Recommendations
 from agent.errors import AccessError
 from agent.grounding import ungrounded_numbers
-from agent.offers import NoOffer
+from agent.offer_choice import NoOffer
+from agent.offer_file import read_offers, write_offers
+from agent.offers import Covers, Eligibility, OfferBook
 from agent.stream import Offered, Recommended
 from agent.viewer import Viewer
 from finetune.adapter import current_adapter
@@ -189,11 +191,29 @@ def test_a_new_shopper_gets_recommendations_in_the_chat(agent: Agent) -> None:
 
 @pytest.mark.parametrize(
     "question",
-    ["Who am I?", "What did I buy lately?", "Is there an offer for me?", "Am I leaving?"],
+    ["Who am I?", "What did I buy lately?", "Am I leaving?"],
 )
 def test_a_new_shopper_is_told_that_there_are_no_orders(agent: Agent, question: str) -> None:
     shopper = agent.for_viewer(Viewer.shopper("new-1", "nora"))
     assert "no orders here yet" in shopper.ask(question).text
+
+
+def test_a_new_shopper_may_have_the_offer_for_a_first_order(agent: Agent, shop: Shop) -> None:
+    shopper = agent.for_viewer(Viewer.shopper("new-1", "nora"))
+    assert shopper.ask("Is there an offer for me?").text == "There is no offer for you right now."
+    book = read_offers(shop.offers_file, "USD", shop.zone)
+    first = replace(
+        book["drinks"],
+        offer_id="first",
+        title="$1.00 off your first order",
+        covers=Covers(),
+        eligibility=Eligibility(first_order=True),
+    )
+    write_offers(shop.offers_file, OfferBook([*book.values(), first], currency="USD"), shop.zone)
+    assert "$1.00 off your first order" in shopper.ask("Is there an offer for me?").text
+    assert shopper.accept_offer("new-1", "first").offer_id == "first"
+    with pytest.raises(AccessError):
+        shopper.accept_offer("new-1", "drinks")
 
 
 def test_why_before_anything_was_shown_is_answered_for_a_new_shopper(agent: Agent) -> None:

@@ -16,8 +16,10 @@ from agent.answers import (
     Recommendations,
 )
 from agent.errors import LedgerError
-from agent.ledger import Claim, Turn
-from agent.offers import NoOffer, Offer, OfferDecision, OfferKind, Rule, RuleLine
+from agent.ledger import Claim, ClaimState, Turn
+from agent.offer_choice import NoOffer, OfferDecision
+from agent.offer_rules import Rule, RuleLine
+from agent.offers import Offer, OfferKind
 from agent.stream import Finished, Offered, Predicted, Recommended, Said, StreamEvent, Understood
 from agent.viewer import Viewer
 from finetune.value import Stage
@@ -231,8 +233,13 @@ class FakeAgent:
                 claim_id="c1a1b2c3d4e5f6",
                 offer_id=offer_id,
                 customer_id=customer_id,
-                cost=85,
+                state=ClaimState.CLAIMED,
+                cost=_OFFER.cost,
+                held=_OFFER.hold,
+                discount=0,
+                code=None,
                 claimed_at=NOW,
+                expires=_OFFER.expires,
                 repeated=False,
             )
             self.memory.claims[idempotency_key] = claim
@@ -291,8 +298,8 @@ _OFFER = Offer(
     max_discount=None,
     cost=85,
     budget=8500,
-    starts=date(2017, 12, 1),
-    expires=date(2018, 2, 1),
+    starts=datetime(2017, 12, 1, tzinfo=UTC),
+    expires=datetime(2018, 2, 1, tzinfo=UTC),
 )
 
 

@@ -1,31 +1,25 @@
 import sys
 import time
 from collections import Counter
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from agent.offers import (
-    Covers,
-    LedgerView,
-    Offer,
-    OfferBook,
-    OfferCustomer,
-    OfferDecision,
-    choose_offer,
-    read_offers,
-    write_offers,
-)
+from agent.offer_choice import OfferDecision, choose_offer
+from agent.offer_file import read_offers, write_offers
+from agent.offers import Covers, LedgerView, Offer, OfferBook, OfferCustomer
 from retrieval.catalogue import Item
 from retrieval.errors import ShopError
 from ui import complete_journey
 
-LOG_END = date(2018, 1, 1)
+ZONE = ZoneInfo(complete_journey.TIME_ZONE)
+LOG_END = datetime(2018, 1, 1, tzinfo=ZONE)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +107,7 @@ def test_prices_are_those_of_one_unit(items: dict[str, Item], transactions: pa.T
 
 
 def test_offers_are_some_tens_that_run_and_some_that_are_over(offers: list[Offer]) -> None:
-    running = [offer for offer in offers if offer.runs_on(LOG_END)]
+    running = [offer for offer in offers if offer.runs_at(LOG_END)]
     assert 20 <= len(running) <= 70
     assert len(offers) - len(running) >= 20
     assert len(offers) <= 150
@@ -125,7 +119,15 @@ def test_offers_are_some_tens_that_run_and_some_that_are_over(offers: list[Offer
 
 def test_offers_keep_the_campaigns_own_days(offers: list[Offer]) -> None:
     summer = next(offer for offer in offers if offer.exclusive_group == "campaign-13")
-    assert (summer.starts, summer.expires) == (date(2017, 8, 8), date(2017, 9, 25))
+    assert summer.starts == datetime(2017, 8, 8, tzinfo=ZONE)
+    assert summer.expires == datetime(2017, 9, 25, tzinfo=ZONE)
+
+
+def test_an_offer_is_taken_to_have_the_effect_of_its_type_of_campaign(offers: list[Offer]) -> None:
+    groups = {offer.exclusive_group: offer.effect_group for offer in offers}
+    assert groups["campaign-13"] == "Type A"
+    assert groups["campaign-21"] == "Type B"
+    assert groups["campaign-15"] == "Type C"
 
 
 def test_an_offer_has_the_value_that_receipts_show(offers: list[Offer]) -> None:
@@ -163,9 +165,9 @@ def test_the_book_is_written_and_loads_in_under_a_second(
     offers: list[Offer], tmp_path: Path
 ) -> None:
     file = tmp_path / "offers.toml"
-    write_offers(file, OfferBook(offers, currency=complete_journey.CURRENCY))
+    write_offers(file, OfferBook(offers, currency=complete_journey.CURRENCY), ZONE)
     started = time.perf_counter()
-    book = read_offers(file, complete_journey.CURRENCY)
+    book = read_offers(file, complete_journey.CURRENCY, ZONE)
     assert time.perf_counter() - started < 1
     assert list(book.values()) == offers
 
@@ -182,8 +184,8 @@ def test_a_customer_at_risk_gets_a_relevant_offer(offers: list[Offer]) -> None:
             bought_categories={"Frozen potatoes": 9, "Cheese": 2},
             bought_items=frozenset(),
         ),
-        LedgerView(claims={}, groups={}, spent={}),
-        datetime(2018, 1, 1, tzinfo=UTC),
+        LedgerView(),
+        LOG_END,
     )
     assert isinstance(decision, OfferDecision)
     assert decision.offer.title == "$1.00 off frozen potatoes"

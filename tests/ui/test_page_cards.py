@@ -1,7 +1,10 @@
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from agent.offer_choice import OfferDecision
 from agent.viewer import Viewer
 from tests.ui.fake_agent import HOSTILE_TITLE, FakeAgent, make_shop
 from ui import page_cards as cards
@@ -47,7 +50,15 @@ def test_offers_show_cost_and_rules_to_the_desk_alone(agent: FakeAgent) -> None:
 
 
 def test_an_offer_is_valid_through_its_last_day(agent: FakeAgent) -> None:
-    assert "2018-01-31" in cards.offer_html(agent.offer("1229"), "USD", SHOPPER)
+    assert "Valid through 2018-01-31" in cards.offer_html(agent.offer("1229"), "USD", SHOPPER)
+
+
+def test_an_offer_that_ends_within_a_day_says_when(agent: FakeAgent) -> None:
+    decision = agent.offer("1229")
+    assert isinstance(decision, OfferDecision)
+    at_six = replace(decision.offer, expires=datetime(2018, 2, 1, 18, tzinfo=UTC))
+    shown = cards.offer_html(replace(decision, offer=at_six), "USD", SHOPPER)
+    assert "Valid before 2018-02-01 18:00 UTC" in shown
 
 
 def test_items_of_hostile_titles_stay_text(agent: FakeAgent) -> None:

@@ -1,0 +1,93 @@
+"""What making an offer to a customer is worth, from the measured effects of past campaigns."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from agent.offer_gain import GainTerms, OfferEffect, expected_gain
+from agent.offers import Offer
+from finetune.contacts import Contact
+from finetune.offer_effects import EffectEstimate, OfferEffects
+from retrieval.orders import CustomerPast
+from retrieval.shop import ShopSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferWorth:
+    """What an offer is expected to change for one customer; money in minor units.
+
+    Attributes:
+        gain: margin of the lifetime value gained, minus the expected cost.
+        low: the same at the lower end of the 95% interval of the effect on spend.
+        high: the same at its upper end.
+        redemption_chance: of redeeming at least once, 0 to 1.
+        cost: expected, so the chance of redemption times the cost of one.
+        measured: whether the effect could be told from none.
+        basis: how the effect was estimated, in words.
+    """
+
+    gain: int
+    low: int
+    high: int
+    redemption_chance: float
+    cost: int
+    measured: bool
+    basis: str
+
+
+def gain_terms(settings: ShopSettings) -> GainTerms:
+    """What the shop's settings declare about the worth of a change."""
+    return GainTerms(
+        margin_share=settings.offers.margin,
+        horizon_days=settings.churn.horizon_days,
+        discount_rate=settings.value.discount_rate,
+        ltv_days=settings.value.ltv_days,
+        lasting_share=settings.offers.lasting_share,
+    )
+
+
+def offer_worths(
+    offers: Iterable[Offer],
+    effects: OfferEffects,
+    past: CustomerPast,
+    contacts: Sequence[Contact],
+    *,
+    expected_spend: int,
+    churn_risk: float,
+    terms: GainTerms,
+) -> Mapping[str, OfferWorth]:
+    """The worth of offers for one customer, by offer id.
+
+    Args:
+        offers: which.
+        effects: what the shop's past campaigns changed.
+        past: the customer's, as of now.
+        contacts: the customer's own earlier contacts.
+        expected_spend: of the customer over the horizon, minor units.
+        churn_risk: of the customer over the horizon.
+        terms: the shop's.
+    """
+    estimates: dict[str, EffectEstimate] = {}
+    worths = {}
+    for offer in offers:
+        if offer.effect_group not in estimates:
+            estimates[offer.effect_group] = effects.estimate(offer.effect_group, past, contacts)
+        estimate = estimates[offer.effect_group]
+
+        def gain(
+            spend: int, churn: float, offer: Offer = offer, estimate: EffectEstimate = estimate
+        ) -> int:
+            effect = OfferEffect(
+                churn=churn, spend=spend, redemption=estimate.redemption_chance, cost=offer.cost
+            )
+            return round(expected_gain(expected_spend, churn_risk, effect, terms))
+
+        worths[offer.offer_id] = OfferWorth(
+            gain=gain(estimate.spend_effect, estimate.churn_effect),
+            low=gain(estimate.spend_low, estimate.churn_effect),
+            high=gain(estimate.spend_high, estimate.churn_effect),
+            redemption_chance=estimate.redemption_chance,
+            cost=round(estimate.redemption_chance * offer.cost),
+            measured=estimate.measured,
+            basis=estimate.basis,
+        )
+    return worths

@@ -1,0 +1,169 @@
+"""`patron offers take|claims|redeem|reverse`: what customers took, and what came of it."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from agent.errors import OfferError
+    from agent.ledger import Claim
+
+ShopOption = Annotated[
+    Path, typer.Option("--shop", help="The shop's directory.", show_default=True)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key", help="Names the request: repeating it has one effect. Drawn anew by default."
+    ),
+]
+ClaimArgument = Annotated[str, typer.Argument(help="The claim's id.", metavar="CLAIM")]
+_HERE = Path("shop")
+
+
+def take_command(
+    customer: Annotated[str, typer.Option(help="Who takes it.")],
+    offer: Annotated[str, typer.Option(help="The offer's id.")],
+    shop: ShopOption = _HERE,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take an offer for a customer: every rule is asked, then the ledger is written."""
+    from agent.agent import Agent
+    from ui.terminal import progress_bars
+
+    with progress_bars(shown=not as_json) as progress:
+        agent = Agent.open(shop, progress=progress)
+        claim = agent.accept_offer(customer, offer, idempotency_key=key)
+    _show(agent.shop.settings.currency, as_json, claim)
+
+
+def claims_command(
+    customer: Annotated[str, typer.Option(help="Whose.")],
+    shop: ShopOption = _HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Every offer that a customer took, oldest first, and where it stands."""
+    from agent.ledger import Ledger
+    from retrieval.shop import Shop
+
+    opened = Shop.open(shop)
+    found = Ledger(opened.ledger_file).claims(customer)
+    if as_json:
+        print(json.dumps({"claims": [_record(opened.settings.currency, x) for x in found]}))
+    elif found:
+        _show(opened.settings.currency, False, *found)
+    else:
+        typer.echo(f"Customer {customer} has taken no offer.")
+
+
+def redeem_command(
+    claim: ClaimArgument,
+    order: Annotated[str, typer.Option(help="Id of the order that it is used on.")],
+    total: Annotated[str, typer.Option(help="The whole order before the discount, such as 23.40.")],
+    covered: Annotated[
+        str | None,
+        typer.Option(help="The part of it that the offer covers; the whole order by default."),
+    ] = None,
+    shop: ShopOption = _HERE,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Book what a taken offer takes off an order, by the offer's own terms."""
+    from agent.agent import Agent
+
+    agent = Agent.open(shop)
+    currency = agent.shop.settings.currency
+    whole = minor_amount(total, currency, "--total")
+    done = agent.redeem_offer(
+        claim,
+        order_id=order,
+        order_total=whole,
+        covered_total=whole if covered is None else minor_amount(covered, currency, "--covered"),
+        idempotency_key=key,
+    )
+    _show(currency, as_json, done)
+
+
+def reverse_command(
+    claim: ClaimArgument,
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit.")],
+    shop: ShopOption = _HERE,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a taken or redeemed offer back, as when the order is returned."""
+    from agent.agent import Agent
+
+    agent = Agent.open(shop)
+    done = agent.reverse_offer(claim, reason=reason, idempotency_key=key)
+    _show(agent.shop.settings.currency, as_json, done)
+
+
+def minor_amount(text: str, currency: str, option: str) -> int:
+    """An amount as typed, in minor units.
+
+    Raises:
+        OfferError: it is no amount of the currency.
+    """
+    from decimal import Decimal, InvalidOperation
+
+    from retrieval.money import to_major, to_minor
+
+    try:
+        amount = Decimal(text)
+        minor = to_minor(amount, currency)
+    except InvalidOperation:
+        raise _no_amount(option, text, currency) from None
+    if minor < 0 or to_major(minor, currency) != amount:
+        raise _no_amount(option, text, currency)
+    return minor
+
+
+def _no_amount(option: str, text: str, currency: str) -> "OfferError":
+    from agent.errors import OfferError
+
+    return OfferError(
+        f"{option}: '{text}' is no amount of {currency}.", hint="Give it such as 23.40."
+    )
+
+
+def _show(currency: str, as_json: bool, *claims: "Claim") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from retrieval.money import format_money
+    from ui.terminal import OUT
+
+    if as_json:
+        print(json.dumps(_record(currency, claims[0])))
+        return
+    table = Table("claim", "offer", "state", "holds", "took off", "code", "until before")
+    for each in claims:
+        table.add_row(
+            *(
+                Text(cell)
+                for cell in (
+                    each.claim_id,
+                    each.offer_id,
+                    each.state.value,
+                    format_money(each.held, currency),
+                    format_money(each.discount, currency),
+                    each.code or "",
+                    f"{each.expires:%Y-%m-%d %H:%M} UTC",
+                )
+            )
+        )
+    OUT.print(table)
+
+
+def _record(currency: str, claim: "Claim") -> dict[str, Any]:
+    from retrieval.money import to_major
+
+    record = claim.record()
+    for name in ("cost", "held", "discount"):
+        record[name] = float(to_major(record[name], currency))
+    return record | {"currency": currency, "repeated": claim.repeated}
