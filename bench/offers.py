@@ -12,6 +12,8 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
+import matplotlib
+
 from bench.offers_report import OfferOptions, OfferReport, Section
 
 SECTIONS = ("hillstrom", "journey", "sequence")
@@ -39,6 +41,8 @@ def main() -> None:
 def _section(name: str) -> Section:
     # Imported when its turn comes: each brings libraries that the others do without.
     measure: Section = import_module(f"bench.offers_{name}").measure
+    # Importing causalml changes how every later picture looks.
+    matplotlib.rcdefaults()
     return measure
 
 

@@ -43,18 +43,18 @@ def measure(report: OfferReport, options: OfferOptions) -> None:
     )
     splits = _splits(trial, options, price)
     _average_effects(trial, report)
-    curves, order = {}, {}
+    curves, peers = {}, {}
     for arm in ARMS[1:]:
         for outcome in OUTCOMES:
             set_ = f"hillstrom {arm}/{outcome}"
-            order[set_] = _ranking(set_, (arm, outcome), splits, report)
+            peers[set_] = _ranking(set_, (arm, outcome), splits, report)
             curves[set_] = {
                 name: np.mean([split.ranked[arm, outcome][name].curve for split in splits], axis=0)
                 for name in splits[0].ranked[arm, outcome]
             }
     visits = [set_ for set_ in curves if set_.endswith("/visit")]
     plot_qini_curves(
-        {set_: curves[set_] for set_ in visits}, order, options.plots / "offers-hillstrom-qini.png"
+        {set_: curves[set_] for set_ in visits}, peers, options.plots / "offers-hillstrom-qini.png"
     )
     _policies(splits, len(trial.actions), report)
 
@@ -105,7 +105,7 @@ def _average_effects(trial: Trial, report: OfferReport) -> None:
 def _ranking(
     set_: str, key: tuple[str, str], splits: Sequence[Split], report: OfferReport
 ) -> list[str]:
-    """Figures, differences and verdict of one e-mail and outcome; systems, the best first."""
+    """Figures, differences and verdict of one e-mail and outcome; peers, the best first."""
     by_split = [split.ranked[key] for split in splits]
     names = list(by_split[0])
     qini = {name: float(np.mean([found[name].qini for found in by_split])) for name in names}
@@ -131,7 +131,7 @@ def _ranking(
     best = peers[0]
     low, high = _middle(draws[OURS] - draws[best])
     report.verdict(set_, _ranking_verdict(qini[OURS], best, qini[best], low, high))
-    return order
+    return peers
 
 
 def _ranking_verdict(ours: float, peer: str, theirs: float, low: float, high: float) -> str:

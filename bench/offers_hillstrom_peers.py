@@ -30,7 +30,7 @@ def peer_effects(
         campaign: to learn from.
         customers: to answer for.
         bought_column: column of `Views.bought` that the e-mail is about.
-        seed: of the random order.
+        seed: of the random order, and of the folds of causalml's DR-learner.
     """
     without = ~campaign.treated
     stays = (chances if campaign.binary else ridge)()
@@ -44,17 +44,18 @@ def peer_effects(
     for name, model in _of_sklift(binary=campaign.binary).items():
         model.fit(campaign.views.rfm, campaign.outcome, campaign.treated.astype(int))
         scores[name] = np.asarray(model.predict(customers.rfm), dtype=np.float64)
-    for name, learner, needs_chance in _of_causalml():
-        share = campaign.treated.mean()
-        known = {"p": np.full(len(campaign.outcome), share)} if needs_chance else {}
-        asked = {"p": np.full(len(customers.spent), share)} if needs_chance else {}
+    chance = campaign.treated.mean()
+    known = np.full(len(campaign.outcome), chance)
+    asked = np.full(len(customers.spent), chance)
+    for name, learner, settings in _of_causalml(seed):
         learner.fit(
             X=campaign.views.rfm,
             y=campaign.outcome,
             treatment=campaign.treated.astype(int),
-            **known,
+            p=known,
+            **settings,
         )
-        scores[name] = np.asarray(learner.predict(customers.rfm, **asked)).ravel()
+        scores[name] = np.asarray(learner.predict(customers.rfm, p=asked)).ravel()
     return scores
 
 
@@ -77,14 +78,14 @@ def _of_sklift(*, binary: bool) -> dict[str, Any]:
     }
 
 
-def _of_causalml() -> list[tuple[str, Any, bool]]:
-    """Name, learner, and whether it asks for the chance of treatment."""
+def _of_causalml(seed: int) -> list[tuple[str, Any, dict[str, int]]]:
+    """Name, learner, and what its fit is told beside the data; only the DR-learner draws."""
     return [
-        (f"causalml_{kind}_{base}", learner(learner=make()), needs_chance)
-        for kind, learner, needs_chance in (
-            ("t", BaseTRegressor, False),
-            ("x", BaseXRegressor, True),
-            ("dr", BaseDRRegressor, True),
+        (f"causalml_{kind}_{base}", learner(learner=make()), settings)
+        for kind, learner, settings in (
+            ("t", BaseTRegressor, {}),
+            ("x", BaseXRegressor, {}),
+            ("dr", BaseDRRegressor, {"seed": seed}),
         )
         for base, make in (("ridge", ridge), ("trees", trees))
     ]

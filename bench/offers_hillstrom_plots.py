@@ -12,22 +12,21 @@ _SHOWN_PEERS = 6
 
 
 def plot_qini_curves(
-    curves: Mapping[str, Mapping[str, Floats]], order: Mapping[str, list[str]], file: Path
+    curves: Mapping[str, Mapping[str, Floats]], peers: Mapping[str, list[str]], file: Path
 ) -> None:
-    """Draw a panel a set as a PNG: Patron, and the best of the others.
+    """Draw a panel a set as a PNG: Patron, and its best peers.
 
     Args:
         curves: by set and system, extra outcome a hundred customers at `SHARES`, mean over splits.
-        order: by set, the systems to show, the best first.
+        peers: by set, the best first.
         file: to write.
     """
     figure = Figure(figsize=(6.5 * len(curves), 5.5), layout="constrained")
     panels = figure.subplots(1, len(curves), squeeze=False)[0]
     for axes, (set_, by_system) in zip(panels, curves.items(), strict=True):
-        others = [name for name in order[set_] if name != OURS][:_SHOWN_PEERS]
         last = float(by_system[OURS][-1])
         axes.plot([0, 1], [0, last], color="#9aa5ad", linewidth=0.8, label="chance")
-        for number, name in enumerate([OURS, *others]):
+        for number, name in enumerate([OURS, *peers[set_][:_SHOWN_PEERS]]):
             width = 2.2 if name == OURS else 1.1
             axes.plot(SHARES, by_system[name], color=f"C{number}", linewidth=width, label=name)
         axes.set(

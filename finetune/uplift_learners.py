@@ -1,10 +1,9 @@
-"""Learners of effects: one for all, T-, X- and DR-learner, and the mean of several.
+"""Learners of effects: one for all, and the T-, X- and DR-learner.
 
 All keep the contract `finetune.uplift.UpliftLearner`. None draws a random number but for the
 folds of cross-fitting, which a seed settles.
 """
 
-from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -14,7 +13,6 @@ from finetune.uplift import (
     Flags,
     Regressor,
     RegressorFactory,
-    UpliftLearner,
     check_campaign,
     ridge,
 )
@@ -172,22 +170,3 @@ class DRLearner:
     def effect(self, features: Floats) -> Floats:
         """Expected effect on each customer `[n]`, in units of the outcome."""
         return np.asarray(self._effects.predict(features))
-
-
-class MeanEffect:
-    """The mean of several learners' effects: steadier than any one of them."""
-
-    def __init__(self, learners: Sequence[UpliftLearner]) -> None:
-        self._learners = tuple(learners)
-
-    def fit(
-        self, features: Floats, treated: Flags, outcome: Floats, propensity: Floats | None
-    ) -> Self:
-        """Learn from a past campaign; see `UpliftLearner.fit`."""
-        for learner in self._learners:
-            learner.fit(features, treated, outcome, propensity)
-        return self
-
-    def effect(self, features: Floats) -> Floats:
-        """Expected effect on each customer `[n]`, in units of the outcome."""
-        return np.asarray(np.mean([learner.effect(features) for learner in self._learners], axis=0))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from agent.errors import OfferError
     from agent.ledger import Claim
 
 ShopOption = Annotated[
@@ -47,15 +46,14 @@ def claims_command(
     as_json: JsonOption = False,
 ) -> None:
     """Every offer that a customer took, oldest first, and where it stands."""
-    from agent.ledger import Ledger
-    from retrieval.shop import Shop
+    from agent.agent import Agent
 
-    opened = Shop.open(shop)
-    found = Ledger(opened.ledger_file).claims(customer)
+    agent = Agent.open(shop)
+    currency, found = agent.shop.settings.currency, agent.claims(customer)
     if as_json:
-        print(json.dumps({"claims": [_record(opened.settings.currency, x) for x in found]}))
+        print(json.dumps({"claims": [_record(currency, each) for each in found]}))
     elif found:
-        _show(opened.settings.currency, False, *found)
+        _show(currency, False, *found)
     else:
         typer.echo(f"Customer {customer} has taken no offer.")
 
@@ -109,26 +107,13 @@ def minor_amount(text: str, currency: str, option: str) -> int:
     Raises:
         OfferError: it is no amount of the currency.
     """
-    from decimal import Decimal, InvalidOperation
-
-    from retrieval.money import to_major, to_minor
+    from agent.errors import OfferError
+    from agent.offer_notation import read_amount
 
     try:
-        amount = Decimal(text)
-        minor = to_minor(amount, currency)
-    except InvalidOperation:
-        raise _no_amount(option, text, currency) from None
-    if minor < 0 or to_major(minor, currency) != amount:
-        raise _no_amount(option, text, currency)
-    return minor
-
-
-def _no_amount(option: str, text: str, currency: str) -> "OfferError":
-    from agent.errors import OfferError
-
-    return OfferError(
-        f"{option}: '{text}' is no amount of {currency}.", hint="Give it such as 23.40."
-    )
+        return read_amount(text, currency)
+    except ValueError as fault:
+        raise OfferError(f"{option}: {fault}.", hint="Give it such as 23.40.") from fault
 
 
 def _show(currency: str, as_json: bool, *claims: "Claim") -> None:

@@ -245,6 +245,13 @@ class TestOffers:
             with pytest.raises(AccessError, match=offer_id):
                 agent.accept_offer("c04", offer_id)
 
+    def test_a_shopper_is_not_told_where_the_shop_keeps_its_offers(self, agent: Agent) -> None:
+        shopper = agent.for_viewer(Viewer.shopper("c04"))
+        for offer_id in ("old", "invented"):
+            with pytest.raises(AccessError, match=offer_id) as refused:
+                shopper.accept_offer("c04", offer_id)
+            assert "offers.toml" not in f"{refused.value.message} {refused.value.hint}"
+
     def test_accepting_is_idempotent_and_capped(self, agent: Agent, shop: Shop) -> None:
         customer = next(c for c in agent.customers() if not isinstance(agent.offer(c), NoOffer))
         first = agent.accept_offer(customer, "drinks", idempotency_key="k1")

@@ -12,7 +12,6 @@ from finetune.uplift import Flags, UpliftLearner, chances, lasso, ridge, trees
 from finetune.uplift_learners import (
     ConstantEffect,
     DRLearner,
-    MeanEffect,
     TLearner,
     XLearner,
 )
@@ -31,7 +30,6 @@ LEARNERS: dict[str, Maker] = {
     "x_trees": partial(XLearner, trees, trees),
     "dr_trees": partial(DRLearner, trees, trees),
     "dr_lasso": partial(DRLearner, ridge, lasso),
-    "mean": lambda: MeanEffect([TLearner(), DRLearner()]),
 }
 VARYING = [name for name in LEARNERS if name != "constant"]
 
