@@ -24,6 +24,7 @@ from agent.facts import Fact
 from agent.ledger import Claim, Turn
 from agent.offer_choice import NoOffer, OfferDecision
 from agent.offer_customers import offer_customer
+from agent.offer_file import shop_offers
 from agent.offer_rules import RuleLine
 from agent.offering import Offering
 from agent.offers import OfferCustomer
@@ -203,6 +204,7 @@ class Agent:
 
         Raises:
             AccessError: the viewer may not see the customer.
+            UnknownCustomerError: the desk names a customer who is not in the log.
         """
         self.viewer.check_may_see(customer_id)
         return self._make_offer(self._resources.snapshot(), customer_id)
@@ -214,7 +216,8 @@ class Agent:
             AccessError: the viewer is a shopper.
         """
         self.viewer.check_desk("Checking offers")
-        return self._decide_offer(self._resources.snapshot(), customer_id).considered
+        purchases = purchases_of(self.shop.log, customer_id, present(self.shop))
+        return self._decide_offer(self._resources.snapshot(), customer_id, purchases).considered
 
     def accept_offer(
         self, customer_id: str, offer_id: str, *, idempotency_key: str | None = None
@@ -229,12 +232,13 @@ class Agent:
         Raises:
             AccessError: the viewer may not act for the customer, or a rule forbids the offer.
             LedgerError: a cap or budget forbids it, or the key was used for another request.
+            UnknownCustomerError: the desk names a customer who is not in the log.
         """
         self.viewer.check_may_see(customer_id)
         snapshot = self._resources.snapshot()
         return self._offering.accept(
             snapshot,
-            self._decide_offer(snapshot, customer_id),
+            self._decide_offer(snapshot, customer_id, self._bought(customer_id)),
             customer_id,
             offer_id,
             idempotency_key=idempotency_key or uuid.uuid4().hex,
@@ -275,12 +279,13 @@ class Agent:
         """
         self.viewer.check_desk("Redeeming an offer")
         return self._offering.redeem(
-            self._resources.snapshot(),
+            shop_offers(self.shop),
             claim_id,
             order_id=order_id,
             order_total=order_total,
             covered_total=covered_total,
             idempotency_key=idempotency_key or uuid.uuid4().hex,
+            viewer=self.viewer,
         )
 
     def reverse_offer(
@@ -294,7 +299,10 @@ class Agent:
         """
         self.viewer.check_desk("Taking an offer back")
         return self._offering.reverse(
-            claim_id, reason=reason, idempotency_key=idempotency_key or uuid.uuid4().hex
+            claim_id,
+            reason=reason,
+            idempotency_key=idempotency_key or uuid.uuid4().hex,
+            viewer=self.viewer,
         )
 
     def ask(
@@ -719,13 +727,13 @@ class Agent:
         return purchases
 
     def _make_offer(self, snapshot: Snapshot, customer_id: str) -> OfferDecision | NoOffer:
-        self._bought(customer_id)  # refuses an id that the desk mistyped
-        decision = self._decide_offer(snapshot, customer_id)
+        decision = self._decide_offer(snapshot, customer_id, self._bought(customer_id))
         self._offering.made(customer_id, decision, self.viewer)
         return decision
 
-    def _decide_offer(self, snapshot: Snapshot, customer_id: str) -> OfferDecision | NoOffer:
-        purchases = purchases_of(self.shop.log, customer_id, present(self.shop))
+    def _decide_offer(
+        self, snapshot: Snapshot, customer_id: str, purchases: list[Purchase]
+    ) -> OfferDecision | NoOffer:
         if not purchases:
             return self._offering.decide(snapshot, OfferCustomer(customer_id=customer_id), None)
         known = self._resources.customer(snapshot, customer_id)

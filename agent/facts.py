@@ -295,12 +295,13 @@ def _worth_facts(offer: OfferDecision, currency: str) -> list[Fact]:
         chance = percent(worth.redemption_chance)
         record = Evidence(
             id=f"worth:{name}",
-            text=f"expected gain {gain} (95% interval {low} to {high}); expected cost {cost}; "
-            f"chance of being redeemed {chance}; {worth.basis}",
+            text=f"expected gain {gain} (95% interval of the average {low} to {high}); expected "
+            f"cost {cost}; chance of being redeemed {chance}; {worth.basis}",
         )
         said = [
             Fact(
-                text=f"It is expected to gain {gain} after its cost (95% interval {low} to {high})"
+                text=f"It is expected to gain {gain} after its cost (95% interval of the average "
+                f"{low} to {high})"
                 f", with a {chance} chance of being redeemed.",
                 evidence=(record,),
                 written=False,
@@ -312,7 +313,8 @@ def _worth_facts(offer: OfferDecision, currency: str) -> list[Fact]:
             Fact(text=text, evidence=(Evidence(id=f"explored:{name}", text=text),), written=False)
         )
     if offer.runner_up is not None:
-        second = f"Second came {quoted(offer.runner_up.title, 90)}"
+        place = "Otherwise it had been" if offer.explored else "Second came"
+        second = f"{place} {quoted(offer.runner_up.title, 90)}"
         if offer.runner_up_worth is not None:
             second += f", expected to gain {format_money(offer.runner_up_worth.gain, currency)}"
         record = Evidence(id=f"offer:{offer.runner_up.offer_id}", text=second)

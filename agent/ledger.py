@@ -127,34 +127,51 @@ class Ledger(DecisionLog, LedgerReports, Memory):
         claim_id: str,
         *,
         order_id: str,
+        order_total: int,
         discount: int,
         idempotency_key: str,
         as_of: datetime,
+        decision: Mapping[str, Any],
     ) -> Claim:
         """Book what a claim took off an order, and give the rest of its hold back.
 
         Args:
             claim_id: a claimed one.
             order_id: the order; what else it redeemed must stack with this claim.
+            order_total: the whole order before any discount, minor units; all that is redeemed on
+                the order together takes off no more.
             discount: minor units, at most what the claim holds.
             idempotency_key: the request's own name.
             as_of: now, aware.
+            decision: why, as JSON values; kept in the audit.
         """
         request = Request(
             operation="redeem",
             idempotency_key=idempotency_key,
-            parameters={"claim_id": claim_id, "order_id": order_id, "discount": discount},
+            parameters={
+                "claim_id": claim_id,
+                "order_id": order_id,
+                "order_total": order_total,
+                "discount": discount,
+            },
             as_of=as_of,
+            decision=decision,
         )
 
         def redeem(connection: sqlite3.Connection, claim: Claim) -> None:
-            check_redemption(connection, claim, order_id, discount)
+            check_redemption(connection, claim, order_id, order_total, discount)
             books.redeem(connection, claim, discount, order_id, as_of)
 
         return self._change(request, claim_id, redeem)
 
     def reverse(
-        self, claim_id: str, *, reason: str, idempotency_key: str, as_of: datetime
+        self,
+        claim_id: str,
+        *,
+        reason: str,
+        idempotency_key: str,
+        as_of: datetime,
+        decision: Mapping[str, Any],
     ) -> Claim:
         """Take a claim back: what it holds, or the discount that it gave, returns to the budget.
 
@@ -165,12 +182,14 @@ class Ledger(DecisionLog, LedgerReports, Memory):
             reason: why; kept in the audit.
             idempotency_key: the request's own name.
             as_of: now, aware.
+            decision: by whom and from what, as JSON values; kept in the audit.
         """
         request = Request(
             operation="reverse",
             idempotency_key=idempotency_key,
             parameters={"claim_id": claim_id, "reason": reason},
             as_of=as_of,
+            decision=decision,
         )
 
         def reverse(connection: sqlite3.Connection, claim: Claim) -> None:

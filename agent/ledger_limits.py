@@ -38,12 +38,13 @@ def check_reservation(reservation: Claim, offer: Offer, customer_id: str, as_of:
 
 
 def check_redemption(
-    connection: sqlite3.Connection, claim: Claim, order_id: str, discount: int
+    connection: sqlite3.Connection, claim: Claim, order_id: str, order_total: int, discount: int
 ) -> None:
     """Whether a claim may take a discount off an order.
 
     What one order redeems must fit together: it is one customer's, of different offers, not of
-    one exclusive group, and where one does not stack it is alone.
+    one exclusive group, and where one does not stack it is alone. All of it together takes off no
+    more than the order costs.
 
     Raises:
         LedgerError: it may not.
@@ -65,6 +66,15 @@ def check_redemption(
         raise LedgerError(
             f"Order '{order_id}' has redeemed claim '{other[0]}', which claim "
             f"'{claim.claim_id}' may not stand beside.",
+            hint="Redeem it with another order.",
+        )
+    taken_off: int = connection.execute(
+        "SELECT coalesce(sum(discount), 0) FROM claims WHERE order_id = ?", (order_id,)
+    ).fetchone()[0]
+    if taken_off + discount > order_total:
+        raise LedgerError(
+            f"Order '{order_id}' costs {order_total}, of which {taken_off} is taken off already; "
+            f"{discount} more would be too much.",
             hint="Redeem it with another order.",
         )
 

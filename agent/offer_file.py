@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from agent.errors import OfferError
 from agent.offer_table import OfferTable, to_table
 from agent.offers import Offer, OfferBook
-from retrieval.shop import write_atomically
+from finetune.value import Stage
+from retrieval.shop import Shop, write_atomically
 
 
 def read_offers(
@@ -47,6 +48,21 @@ def read_offers(
         _check_known(offer.eligibility.stages, known_stages, file, offer, "eligibility.stages")
         offers[offer.offer_id] = offer
     return OfferBook(offers.values(), currency=currency)
+
+
+def shop_offers(shop: Shop) -> OfferBook:
+    """The shop's offers, whose tiers and stages must be the shop's own.
+
+    Raises:
+        OfferError: as `read_offers`.
+    """
+    return read_offers(
+        shop.offers_file,
+        shop.settings.currency,
+        shop.zone,
+        known_tiers=shop.settings.value.tiers,
+        known_stages=[stage.value for stage in Stage],
+    )
 
 
 def write_offers(file: Path, book: OfferBook, zone: tzinfo) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+from numpy.typing import NDArray
 
 from agent.allocation import Allocation, allocate
 from agent.errors import OfferError
@@ -17,8 +18,9 @@ from agent.experiments import withheld
 from agent.offer_customers import KnownOfferCustomer, known_customers, scored_customers
 from agent.offer_rules import apply_rules
 from agent.offer_worth import OfferWorth, gain_terms, offer_worths
-from agent.offers import Offer, OfferCustomer
+from agent.offers import LedgerView, Offer, OfferCustomer
 from agent.resources import Resources, Snapshot
+from finetune.calibration import Floats
 from finetune.offer_effects import OfferEffects
 from retrieval.money import to_major
 from retrieval.progress import Progress, no_progress
@@ -126,7 +128,11 @@ def plan_offers(
         if row % _SHOWN_EVERY == 0 or row + 1 == len(ids):
             progress("Weighing offers", row + 1, len(ids))
     view = resources.ledger.view("", now)
-    own = [max(0, view.budget_left(offer)) for offer in offers]
+    own = [_money_left(offer, view) for offer in offers]
+    for column, offer in enumerate(offers):
+        if offer.needs_code:
+            left = view.codes_left.get(offer.offer_id, 0)
+            _keep_the_best(gain[:, column], eligible[:, column], left)
     allocation = allocate(gain, cost, budget=budget, offer_budgets=own, eligible=eligible)
     single, single_gain = _best_single(gain, cost, eligible, own, budget)
     return OfferPlan(
@@ -196,6 +202,21 @@ _PLAN_SCHEMA = pa.schema(
 )
 
 
+def _money_left(offer: Offer, view: LedgerView) -> int:
+    """What its budgets still pay for, minor units."""
+    left = view.budget_left(offer)
+    if offer.period_budget is not None:
+        left = min(left, offer.period_budget - view.period_spent.get(offer.offer_id, 0))
+    return max(0, left)
+
+
+def _keep_the_best(gain: Floats, eligible: NDArray[np.bool_], count: int) -> None:
+    """Leave an offer with few codes open to those only who gain most by it."""
+    ranked = np.flatnonzero(eligible)
+    ranked = ranked[np.argsort(-gain[ranked], kind="stable")]
+    eligible[ranked[count:]] = False
+
+
 def _eligible(
     resources: Resources,
     snapshot: Snapshot,
@@ -247,9 +268,9 @@ def _worths_of(
 
 
 def _best_single(
-    gain: np.ndarray[Any, np.dtype[np.float64]],
-    cost: np.ndarray[Any, np.dtype[np.int64]],
-    eligible: np.ndarray[Any, np.dtype[np.bool_]],
+    gain: Floats,
+    cost: NDArray[np.int64],
+    eligible: NDArray[np.bool_],
     own: list[int],
     budget: int | None,
 ) -> tuple[int | None, float]:

@@ -17,7 +17,8 @@ class OfferWorth:
 
     Attributes:
         gain: margin of the lifetime value gained, minus the expected cost.
-        low: the same at the lower end of the 95% interval of the effect on spend.
+        low: the same at the lower end of the 95% interval of the average effect on spend. The
+            gain itself is of an effect that was shrunk, and may differ between customers.
         high: the same at its upper end.
         redemption_chance: of redeeming at least once, 0 to 1.
         cost: expected, so the chance of redemption times the cost of one.
@@ -57,6 +58,9 @@ def offer_worths(
 ) -> Mapping[str, OfferWorth]:
     """The worth of offers for one customer, by offer id.
 
+    The effect on spend counts once. An effect on leaving counts only where it was learned over the
+    horizon that churn risk is of: the chance of leaving within another window is another chance.
+
     Args:
         offers: which.
         effects: what the shop's past campaigns changed.
@@ -72,6 +76,8 @@ def offer_worths(
         if offer.effect_group not in estimates:
             estimates[offer.effect_group] = effects.estimate(offer.effect_group, past, contacts)
         estimate = estimates[offer.effect_group]
+        of_horizon = estimate.window_days == terms.horizon_days
+        churn = estimate.churn_effect if of_horizon else 0.0
 
         def gain(
             spend: int, churn: float, offer: Offer = offer, estimate: EffectEstimate = estimate
@@ -82,9 +88,9 @@ def offer_worths(
             return round(expected_gain(expected_spend, churn_risk, effect, terms))
 
         worths[offer.offer_id] = OfferWorth(
-            gain=gain(estimate.spend_effect, estimate.churn_effect),
-            low=gain(estimate.spend_low, estimate.churn_effect),
-            high=gain(estimate.spend_high, estimate.churn_effect),
+            gain=gain(estimate.spend_effect, churn),
+            low=gain(estimate.spend_low, churn),
+            high=gain(estimate.spend_high, churn),
             redemption_chance=estimate.redemption_chance,
             cost=round(estimate.redemption_chance * offer.cost),
             measured=estimate.measured,

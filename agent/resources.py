@@ -16,7 +16,7 @@ from agent.chat_model import ChatModel, ServerChatModel
 from agent.experiment_files import experiments_stamp, running_experiments
 from agent.experiments import Experiment
 from agent.ledger import Ledger
-from agent.offer_file import read_offers
+from agent.offer_file import shop_offers
 from agent.offers import OfferBook
 from finetune.adapter import current_adapter
 from finetune.base_model import BaseModelFiles, find_base_model, token_counter
@@ -25,7 +25,6 @@ from finetune.indexing import SOURCES
 from finetune.item_judge import ItemJudge
 from finetune.lora_predictor import LoraPredictor
 from finetune.offer_effects import EFFECTS_FILE, OfferEffects, read_effects
-from finetune.value import Stage
 from retrieval.assortment import Assortment
 from retrieval.catalogue import Catalogue
 from retrieval.embedder import Embedder, Vectors, open_embedder
@@ -140,7 +139,8 @@ class Resources:
                 _stamp(self.shop.directory / EFFECTS_FILE),
                 _stamp(self.shop.directory / CONTACTS_FILE),
                 experiments_stamp(self.shop),
-                present(self.shop),
+                # Experiments begin and end with days; all else has a stamp of its own.
+                present(self.shop).astimezone(self.shop.zone).date(),
             )
             if self._snapshot is None or self._snapshot[0] != stamp:
                 catalogue = Catalogue.read(self.shop.items_file)
@@ -154,13 +154,7 @@ class Resources:
                         assortment=Assortment(
                             generation.recommender.table, catalogue, self.shop.settings.recommend
                         ),
-                        offers=read_offers(
-                            self.shop.offers_file,
-                            self.shop.settings.currency,
-                            self.shop.zone,
-                            known_tiers=self.shop.settings.value.tiers,
-                            known_stages=[stage.value for stage in Stage],
-                        ),
+                        offers=shop_offers(self.shop),
                         effects=read_effects(self.shop),
                         contacts=contacts_by_customer(self.shop),
                         experiments=running_experiments(self.shop, present(self.shop)),

@@ -69,7 +69,8 @@ def learn_effects(
         seed: settles folds and draws.
 
     Raises:
-        TrainingError: the shop has no contacts, or no campaign that can be studied.
+        TrainingError: the shop has no contacts, no campaign that can be studied, or none of those
+            is over yet.
     """
     contacts = read_contacts(shop)
     if not contacts:

@@ -155,14 +155,14 @@ class OfferEffects:
         features = effect_features([past], [list(contacts)], kind, self.origin.window_days)
         own = self.kinds.get(kind)
         spend, whose = decided(own.spend if own else None, self.together.spend)
-        churn, _ = decided(own.churn if own else None, self.together.churn)
+        churn, whose_churn = decided(own.churn if own else None, self.together.churn)
         departure = 0.0
         if self.slopes is not None and spend is not None:
             departure = float(self.slopes.departures(features)[0])
-        of_all = own is None or own.spend.effect is None or whose == "together"
-        shown = self.together if of_all or own is None else own
-        low, high = _interval(shown.spend)
-        churn_low, churn_high = _interval(shown.churn)
+        low, high = _interval(own.spend if own else None, self.together.spend, whose)
+        churn_low, churn_high = _interval(
+            own.churn if own else None, self.together.churn, whose_churn
+        )
         return EffectEstimate(
             kind=kind,
             window_days=self.origin.window_days,
@@ -228,8 +228,13 @@ def read_effects(shop: Shop) -> OfferEffects | None:
     return effects
 
 
-def _interval(effect: MeasuredEffect) -> tuple[float, float]:
-    return (0.0, 0.0) if effect.effect is None else (effect.effect.low, effect.effect.high)
+def _interval(
+    own: MeasuredEffect | None, together: MeasuredEffect, whose: str
+) -> tuple[float, float]:
+    """The interval of the effect that was decided by; of the kind's own where there is none."""
+    effect = together.effect if whose == "together" or own is None else own.effect
+    shown = effect or together.effect
+    return (0.0, 0.0) if shown is None else (shown.low, shown.high)
 
 
 def _unreadable(shop: Shop, fault: str) -> TrainingError:

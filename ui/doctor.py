@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from rich.table import Table
 from rich.text import Text
 
-from agent.offer_file import read_offers
+from agent.offer_file import shop_offers
 from finetune.adapter import check_compatible, current_adapter, read_manifest
 from finetune.base_model import find_base_model, packaged_gguf
 from finetune.slots import build_slots
@@ -142,7 +142,7 @@ def _log_detail(shop: Shop) -> str:
 
 
 def _offers_detail(shop: Shop) -> str:
-    return f"{len(read_offers(shop.offers_file, shop.settings.currency, shop.zone))} offers"
+    return f"{len(shop_offers(shop))} offers"
 
 
 def _index_detail(shop: Shop) -> str:

@@ -110,7 +110,7 @@ def start(
     """Write an experiment down; from its first day on its offers are withheld from the control."""
     from agent.daily_spend import read_daily_spend
     from agent.experiment_files import experiment_values, make_experiment, start_experiment
-    from agent.offer_file import read_offers
+    from agent.offer_file import shop_offers
     from retrieval.shop import Shop
     from ui.experiment_text import show_started
 
@@ -140,8 +140,7 @@ def start(
             "planned_customers": len(known if customer_ids is None else known & customer_ids),
         }
     )
-    book = read_offers(opened.offers_file, settings.currency, opened.zone)
-    file = start_experiment(opened, experiment, book)
+    file = start_experiment(opened, experiment, shop_offers(opened))
     if as_json:
         _print_json(experiment_values(experiment) | {"file": str(file)})
     else:

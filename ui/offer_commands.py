@@ -46,17 +46,19 @@ def check(
 ) -> None:
     """Explain every rule of every offer for one customer: eligible or not, and by which line."""
     from agent.agent import Agent
+    from agent.offer_file import shop_offers
+    from retrieval.purchases import purchases_of
     from retrieval.time_split import present
     from ui.offer_text import show_checked, show_rules
     from ui.terminal import OUT, progress_bars
 
     with progress_bars(shown=not as_json) as progress:
         agent = Agent.open(shop, progress=progress)
-        book = _book(agent.shop)
+        book = shop_offers(agent.shop)
         chosen = None if offer is None else _named(book, offer, agent.shop)
         progress("Checking", 0, 1)
         checked = agent.check_offers(customer)
-        has_ordered = agent.shop.log.has_customer(customer)
+        has_ordered = bool(purchases_of(agent.shop.log, customer, present(agent.shop)))
         progress("Checking", 1, 1)
     if chosen is not None:
         checked = {chosen.offer_id: checked[chosen.offer_id]}
@@ -88,13 +90,14 @@ def check(
 def list_command(shop: ShopOption = HERE, as_json: JsonOption = False) -> None:
     """Every offer with its dates, cost and budget, those that run first."""
     from agent.ledger import Ledger
+    from agent.offer_file import shop_offers
     from retrieval.money import to_major
     from retrieval.shop import Shop
     from retrieval.time_split import present
     from ui.offer_text import show_offers
 
     opened = Shop.open(shop)
-    book, now = _book(opened), present(opened)
+    book, now = shop_offers(opened), present(opened)
     view = Ledger(opened.ledger_file).view("", now)
     if not as_json:
         show_offers(book, view, now.astimezone(opened.zone))
@@ -131,10 +134,11 @@ def add_codes_command(
     from agent.errors import OfferError
     from agent.ledger import Ledger
     from agent.offer_codes import read_codes
+    from agent.offer_file import shop_offers
     from retrieval.shop import Shop
 
     opened = Shop.open(shop)
-    named = _named(_book(opened), offer, opened)
+    named = _named(shop_offers(opened), offer, opened)
     if not named.needs_code:
         raise OfferError(
             f"{opened.offers_file}: offer '{offer}' takes no codes.",
@@ -157,12 +161,13 @@ def add_codes_command(
 def list_codes_command(shop: ShopOption = HERE, as_json: JsonOption = False) -> None:
     """How many codes are left of each offer that needs them."""
     from agent.ledger import Ledger
+    from agent.offer_file import shop_offers
     from retrieval.shop import Shop
     from retrieval.time_split import present
     from ui.offer_text import show_codes
 
     opened = Shop.open(shop)
-    book = _book(opened)
+    book = shop_offers(opened)
     needing = [each for each in book.values() if each.needs_code]
     view = Ledger(opened.ledger_file).view("", present(opened))
     left = {each.offer_id: view.codes_left.get(each.offer_id, 0) for each in needing}
@@ -172,19 +177,6 @@ def list_codes_command(shop: ShopOption = HERE, as_json: JsonOption = False) -> 
         show_codes(book, left)
     else:
         typer.echo("No offer needs codes; set needs_code = true at one that does.")
-
-
-def _book(shop: "Shop") -> "OfferBook":
-    from agent.offer_file import read_offers
-    from finetune.value import Stage
-
-    return read_offers(
-        shop.offers_file,
-        shop.settings.currency,
-        shop.zone,
-        known_tiers=shop.settings.value.tiers,
-        known_stages=[stage.value for stage in Stage],
-    )
 
 
 def _named(book: "OfferBook", offer_id: str, shop: "Shop") -> "Offer":

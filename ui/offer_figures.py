@@ -16,7 +16,7 @@ def offer_figures(offer: OfferDecision, currency: str) -> list[tuple[str, str]]:
             for amount in (worth.gain, worth.low, worth.high, worth.cost)
         )
         figures = [
-            ("Expected gain", f"{gain} ({low} to {high})"),
+            ("Expected gain", f"{gain} (average {low} to {high})"),
             ("Expected cost", cost),
             ("Chance of being redeemed", percent(worth.redemption_chance)),
             ("How it was estimated", worth.basis),
@@ -26,5 +26,5 @@ def offer_figures(offer: OfferDecision, currency: str) -> list[tuple[str, str]]:
     if second is not None:
         gains = offer.runner_up_worth
         more = "" if gains is None else f", expected gain {format_money(gains.gain, currency)}"
-        figures.append(("Second", f"{second.title}{more}"))
+        figures.append(("Otherwise" if offer.explored else "Second", f"{second.title}{more}"))
     return figures

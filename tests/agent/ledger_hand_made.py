@@ -59,12 +59,24 @@ def reserve(
 
 
 def redeem(
-    ledger: Ledger, claim_id: str, key: str, order_id: str = "o1", discount: int = 70
+    ledger: Ledger,
+    claim_id: str,
+    key: str,
+    order_id: str = "o1",
+    discount: int = 70,
+    now: datetime = NOW,
+    order_total: int = 1_000,
 ) -> Claim:
     return ledger.redeem(
-        claim_id, order_id=order_id, discount=discount, idempotency_key=key, as_of=NOW
+        claim_id,
+        order_id=order_id,
+        order_total=order_total,
+        discount=discount,
+        idempotency_key=key,
+        as_of=now,
+        decision=WHY,
     )
 
 
 def reverse(ledger: Ledger, claim_id: str, key: str, now: datetime = NOW) -> Claim:
-    return ledger.reverse(claim_id, reason="a return", idempotency_key=key, as_of=now)
+    return ledger.reverse(claim_id, reason="a return", idempotency_key=key, as_of=now, decision=WHY)

@@ -89,12 +89,13 @@ class Model:
             and (not offer.needs_code or bool(self.free_codes(offer.offer_id)))
         )
 
-    def may_redeem(self, claim: ModelClaim, order_id: str, discount: int) -> bool:
+    def may_redeem(self, claim: ModelClaim, order_id: str, order_total: int, discount: int) -> bool:
         with_it = [x for x in self.claims.values() if x.order_id == order_id]
         return (
             claim.is_open(self.now)
             and claim.state is ClaimState.CLAIMED
             and 0 <= discount <= claim.hold
+            and sum(x.discount for x in with_it) + discount <= order_total
             and all(
                 x.customer_id == claim.customer_id
                 and x.offer.offer_id != claim.offer.offer_id

@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import tomlkit
 
 from agent.agent import Agent
 from agent.answers import Answer, Intent
@@ -13,8 +15,9 @@ from agent.experiment_files import make_experiment, start_experiment
 from agent.grounding import ungrounded_numbers
 from agent.ledger import ClaimState
 from agent.offer_choice import NoOffer, OfferDecision
-from agent.offer_file import read_offers
+from agent.offer_file import shop_offers, write_offers
 from agent.offer_rules import Rule
+from agent.offers import Covers, Eligibility, OfferBook
 from agent.stream import Finished, Offered, Predicted, Recommended, Said, Understood
 from agent.viewer import Viewer
 from finetune.indexing import index_shop
@@ -22,7 +25,7 @@ from finetune.offer_effects import write_effects
 from retrieval.errors import IndexMissingError, UnknownCustomerError
 from retrieval.events import Event, Kind
 from retrieval.filters import Filters
-from retrieval.shop import Shop
+from retrieval.shop import SETTINGS_FILE, Shop
 from retrieval.time_split import present
 from tests.agent.hand_made_effects import effects
 from tests.tiny_shop import ITEMS
@@ -46,6 +49,14 @@ QUESTIONS = [
 @pytest.fixture
 def agent(shop: Shop) -> Agent:
     return Agent.open(shop.directory)
+
+
+def write_share(shop: Shop, share: str) -> None:
+    """Declare in `shop.toml` how many customers chance decides for."""
+    file = shop.directory / SETTINGS_FILE
+    document = tomlkit.parse(file.read_text(encoding="utf-8"))
+    document["offers"] = {"explore_share": float(share)}
+    file.write_text(tomlkit.dumps(document), encoding="utf-8")
 
 
 def ask(agent: Agent, text: str, customer_id: str = "c04") -> Answer:
@@ -293,6 +304,56 @@ class TestOffers:
         agent.check_offers("c05")
         assert agent._resources.ledger.decisions(customer_id="c05") == ()
 
+    def test_a_part_of_an_order_is_no_more_than_the_whole(self, agent: Agent) -> None:
+        customer = next(c for c in agent.customers() if not isinstance(agent.offer(c), NoOffer))
+        claim = agent.accept_offer(customer, "drinks")
+        with pytest.raises(OfferError, match="costs \\$2.00, so \\$5.00 of it cannot"):
+            agent.redeem_offer(claim.claim_id, order_id="o1", order_total=200, covered_total=500)
+
+    def test_the_desk_takes_nothing_for_somebody_it_mistyped(
+        self, agent: Agent, shop: Shop
+    ) -> None:
+        book = shop_offers(shop)
+        first = replace(
+            book["drinks"],
+            offer_id="first",
+            covers=Covers(),
+            eligibility=Eligibility(first_order=True),
+        )
+        write_offers(shop.offers_file, OfferBook([first], currency="USD"), shop.zone)
+        with pytest.raises(UnknownCustomerError, match="'c99'"):
+            agent.accept_offer("c99", "first")
+        assert agent.check_offers("c99")["first"]
+
+    def test_a_changed_share_of_chance_is_logged_anew(self, agent: Agent, shop: Shop) -> None:
+        chances = set()
+        for share in ("0.0", "1.0"):
+            write_share(shop, share)
+            opened = Agent.open(shop.directory)
+            # Nothing but no offer is open to c01, so its chance is 1 whatever the share.
+            opened.offer("c01")
+            chances.update(
+                (x.propensity, x.explored)
+                for x in opened._resources.ledger.decisions(customer_id="c01")
+            )
+        assert chances == {(1.0, False), (1.0, True)}
+
+    def test_a_shopper_takes_only_what_was_chosen(self, agent: Agent, shop: Shop) -> None:
+        customer = next(c for c in agent.customers() if not isinstance(agent.offer(c), NoOffer))
+        book = shop_offers(shop)
+        other = replace(book["drinks"], offer_id="other", exclusive_group="other")
+        write_offers(
+            shop.offers_file, OfferBook([*book.values(), other], currency="USD"), shop.zone
+        )
+        shopper = agent.for_viewer(Viewer.shopper(customer))
+        chosen = shopper.offer(customer)
+        assert isinstance(chosen, OfferDecision)
+        assert chosen.offer.offer_id == "drinks"
+        with pytest.raises(AccessError, match="'other' is not open to you now"):
+            shopper.accept_offer(customer, "other")
+        assert agent.accept_offer(customer, "other").offer_id == "other"
+        assert shopper.accept_offer(customer, "drinks").offer_id == "drinks"
+
     def test_an_experiment_withholds_its_offer(self, agent: Agent, shop: Shop) -> None:
         customer = next(c for c in agent.customers() if not isinstance(agent.offer(c), NoOffer))
         today = present(shop).astimezone(shop.zone).date()
@@ -316,7 +377,7 @@ class TestOffers:
                 "planned_customers": 20,
             }
         )
-        start_experiment(shop, everybody_waits, read_offers(shop.offers_file, "USD", shop.zone))
+        start_experiment(shop, everybody_waits, shop_offers(shop))
         none = agent.offer(customer)
         assert isinstance(none, NoOffer)
         assert none.rule is Rule.EXPERIMENT

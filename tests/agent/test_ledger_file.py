@@ -21,7 +21,7 @@ from agent import ledger_file
 from agent.errors import LedgerError
 from agent.ledger import Balance, Ledger
 from retrieval.errors import StorageError
-from tests.agent.ledger_hand_made import NOW, claim, offer
+from tests.agent.ledger_hand_made import NOW, claim, offer, redeem
 
 
 @pytest.fixture
@@ -275,7 +275,7 @@ def test_claims_of_version_1_go_on(tmp_path: Path) -> None:
         claim(ledger, tea, "7", "k2")
     with pytest.raises(LedgerError, match="of the group 'drinks'"):
         claim(ledger, offer("coffee", exclusive_group="drinks"), "8", "k5")
-    used = ledger.redeem(old.claim_id, order_id="o", discount=85, idempotency_key="k6", as_of=NOW)
+    used = redeem(ledger, old.claim_id, "k6", order_id="o", discount=85)
     assert used.discount == 85
     assert ledger.expire(datetime(2018, 1, 15, 12, tzinfo=UTC) - timedelta(microseconds=1)) == 0
     assert ledger.expire(datetime(2018, 2, 1, 12, tzinfo=UTC)) == 2

@@ -131,8 +131,14 @@ class Books(RuleBasedStateMachine):
             change,
         )
 
-    @rule(which=_WHICH, order_id=st.sampled_from("xy"), discount=st.integers(0, 110), key=_KEYS)
-    def redeem(self, which: int, order_id: str, discount: int, key: str) -> None:
+    @rule(
+        which=_WHICH,
+        order_id=st.sampled_from("xy"),
+        order_total=st.sampled_from([60, 120, 1_000]),
+        discount=st.integers(0, 110),
+        key=_KEYS,
+    )
+    def redeem(self, which: int, order_id: str, order_total: int, discount: int, key: str) -> None:
         known = self._known(which)
 
         def change(_: Claim) -> None:
@@ -142,14 +148,16 @@ class Books(RuleBasedStateMachine):
 
         self._ask(
             key,
-            ("redeem", known.claim_id, order_id, discount),
-            self.model.may_redeem(known, order_id, discount),
+            ("redeem", known.claim_id, order_id, order_total, discount),
+            self.model.may_redeem(known, order_id, order_total, discount),
             lambda: self.ledger.redeem(
                 known.claim_id,
                 order_id=order_id,
+                order_total=order_total,
                 discount=discount,
                 idempotency_key=key,
                 as_of=self.model.now,
+                decision={},
             ),
             change,
         )
@@ -166,7 +174,11 @@ class Books(RuleBasedStateMachine):
             ("reverse", known.claim_id, reason),
             not known.is_over(self.model.now),
             lambda: self.ledger.reverse(
-                known.claim_id, reason=reason, idempotency_key=key, as_of=self.model.now
+                known.claim_id,
+                reason=reason,
+                idempotency_key=key,
+                as_of=self.model.now,
+                decision={},
             ),
             change,
         )

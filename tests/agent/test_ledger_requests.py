@@ -79,8 +79,9 @@ _OTHERS: dict[str, Callable[[Ledger, str], object]] = {
     "higher discount": lambda ledger, x: redeem(ledger, x, "redeem", discount=71),
     "other order": lambda ledger, x: redeem(ledger, x, "redeem", order_id="o2"),
     "other reason": lambda ledger, x: ledger.reverse(
-        x, reason="b", idempotency_key="reverse", as_of=NOW
+        x, reason="b", idempotency_key="reverse", as_of=NOW, decision={}
     ),
+    "other order's total": lambda ledger, x: redeem(ledger, x, "redeem", order_total=999),
     "other propensity": lambda ledger, _: decide(ledger, "decide", propensity=0.1),
 }
 

@@ -8,7 +8,7 @@ import pytest
 
 from agent.errors import LedgerError
 from agent.ledger import Balance, Claim, ClaimState, Ledger
-from tests.agent.ledger_hand_made import END, NOW, claim, offer, redeem, reserve, reverse
+from tests.agent.ledger_hand_made import END, NOW, WHY, claim, offer, redeem, reserve, reverse
 
 
 @pytest.fixture
@@ -145,6 +145,25 @@ def test_an_order_redeems_only_what_fits_together(ledger: Ledger) -> None:
     redeem(ledger, alone.claim_id, "k13", order_id="o2")
 
 
+def test_an_order_takes_off_no_more_than_it_costs(ledger: Ledger) -> None:
+    first, second = (
+        claim(ledger, offer(offer_id), "7", offer_id).claim_id for offer_id in ("tea", "soap")
+    )
+    redeem(ledger, first, "k1", discount=70, order_total=100)
+    with pytest.raises(LedgerError, match="Order 'o1' costs 100, of which 70 is taken off"):
+        redeem(ledger, second, "k2", discount=31, order_total=100)
+    assert redeem(ledger, second, "k2", discount=30, order_total=100).discount == 30
+
+
+def test_who_redeemed_and_took_back_is_in_the_audit(ledger: Ledger) -> None:
+    made = claim(ledger, offer(), "7", "k1").claim_id
+    redeem(ledger, made, "k2")
+    reverse(ledger, made, "k3")
+    for what in ("redeem", "reverse"):
+        (line,) = ledger.audit(what=what)
+        assert line.details["decision"] == WHY
+
+
 def test_a_reservation_must_be_claimed_before_it_is_redeemed(ledger: Ledger) -> None:
     with pytest.raises(LedgerError, match="is reserved, so"):
         redeem(ledger, reserve(ledger, offer(), "7", "k1").claim_id, "k2")
@@ -153,7 +172,7 @@ def test_a_reservation_must_be_claimed_before_it_is_redeemed(ledger: Ledger) -> 
 def test_a_claim_cannot_be_redeemed_after_the_offer(ledger: Ledger) -> None:
     made = claim(ledger, offer(), "7", "k1")
     with pytest.raises(LedgerError, match="is expired, so"):
-        ledger.redeem(made.claim_id, order_id="o", discount=1, idempotency_key="k2", as_of=END)
+        redeem(ledger, made.claim_id, "k2", discount=1, now=END)
     assert ledger.balances()["tea"].left == 1000
 
 

@@ -1,6 +1,7 @@
 """A plan over the whole tiny shop, from its own predictions."""
 
 import csv
+from dataclasses import replace
 from datetime import timedelta
 
 import pyarrow as pa
@@ -9,8 +10,11 @@ import pytest
 
 from agent.agent import Agent
 from agent.errors import OfferError
+from agent.ledger import Ledger
 from agent.offer_choice import OfferDecision
+from agent.offer_file import shop_offers, write_offers
 from agent.offer_plan import PLAN_FILE, plan_offers, write_plan
+from agent.offers import OfferBook
 from agent.resources import Resources
 from finetune.batch_scoring import PREDICTIONS_FILE, score_shop
 from finetune.offer_effects import write_effects
@@ -49,6 +53,22 @@ def test_a_budget_is_kept_and_goes_to_those_who_gain_most(scored: Shop) -> None:
     assert sorted((x.worth.gain for x in small.planned), reverse=True) == best
     assert small.allocation.upper_bound >= small.allocation.gain
     assert plan_offers(Resources(scored), budget=0).planned == ()
+
+
+def test_codes_and_the_periods_budget_limit_a_plan(scored: Shop) -> None:
+    book = shop_offers(scored)
+
+    def planned(**changes: object) -> int:
+        changed = OfferBook([replace(book["drinks"], **changes)], currency="USD")  # type: ignore[arg-type]
+        write_offers(scored.offers_file, changed, scored.zone)
+        return len(plan_offers(Resources(scored)).planned)
+
+    assert planned() > 3
+    cost = plan_offers(Resources(scored)).planned[0].worth.cost
+    assert planned(needs_code=True) == 0
+    Ledger(scored.ledger_file).add_codes("drinks", ["a", "b", "c"])
+    assert planned(needs_code=True) == 3
+    assert planned(period_budget=100, period_days=7) == 100 // cost < planned()
 
 
 def test_nothing_is_planned_where_nothing_pays(scored: Shop) -> None:
