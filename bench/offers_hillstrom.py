@@ -1,11 +1,14 @@
 """Hillstrom's e-mails: whom does each move, whom to send which, and is one for all as good.
 
 A coin decided who was sent a men's, a women's or no e-mail, so effects are known without
-assumptions. Random halves are learnt from, the others judged on; all that Patron chooses it chooses
-within the training half. Qini and AUUC are those of `finetune.uplift_measures`. Intervals
-are of 95 % over customers, with what was learnt taken as given; a customer who is tested in several
-splits counts as one. Profit is margin * spend - cost of the message, both assumed (`--margin`,
-`--message-cents`).
+assumptions. Random halves are learnt from, the others judged on; within a split Patron chooses in
+the training half alone. But which learner stands first (`INCUMBENT`), the candidates and the rule
+of choice were settled on other splits of the same customers, test halves looked at, so its Qini is
+flattered by an unknown amount; see EXPERIMENTS.md.
+
+Qini and AUUC are those of `finetune.uplift_measures`. Intervals are of 95 % over customers, with
+what was learnt taken as given; a customer who is tested in several splits counts as one. Profit is
+margin * spend - cost of the message, both assumed (`--margin`, `--message-cents`).
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Peers at telling whom an e-mail moves: simple counts, and learners of two libraries.
 
-The learners of scikit-uplift and causalml read the same features as Patron's, over a linear model
-and over the prior's LightGBM each. scikit-uplift's class transformation and dependent models exist
-for outcomes of 0 and 1 only.
+The learners of scikit-uplift and causalml read the same features as Patron's candidates, but for
+what the other arm's customers did, over a linear model and over the prior's LightGBM each.
+scikit-uplift's class transformation and dependent models exist for outcomes of 0 and 1 only.
 """
 
 from typing import Any

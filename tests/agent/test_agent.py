@@ -307,7 +307,7 @@ class TestOffers:
     def test_a_part_of_an_order_is_no_more_than_the_whole(self, agent: Agent) -> None:
         customer = next(c for c in agent.customers() if not isinstance(agent.offer(c), NoOffer))
         claim = agent.accept_offer(customer, "drinks")
-        with pytest.raises(OfferError, match="costs \\$2.00, so \\$5.00 of it cannot"):
+        with pytest.raises(OfferError, match=r"costs \$2\.00, so \$5\.00 of it cannot"):
             agent.redeem_offer(claim.claim_id, order_id="o1", order_total=200, covered_total=500)
 
     def test_the_desk_takes_nothing_for_somebody_it_mistyped(
