@@ -271,8 +271,8 @@ def offer_facts(offer: OfferDecision | NoOffer, currency: str, *, to_customer: b
     )
     return [
         Fact(
-            text=f"The offer is {title}, valid before {expires}, at an expected cost of "
-            f"{format_money(offer.cost, currency)}.",
+            text=f"The offer is {title}, valid before {expires}, at a cost of "
+            f"{format_money(offer.cost, currency)} when redeemed.",
             evidence=(record, cost),
         ),
         Fact(text=offer.reason, evidence=(record, cost), written=False),
@@ -300,9 +300,9 @@ def _worth_facts(offer: OfferDecision, currency: str) -> list[Fact]:
         )
         said = [
             Fact(
-                text=f"It is expected to gain {gain} after its cost (95% interval of the average "
-                f"{low} to {high})"
-                f", with a {chance} chance of being redeemed.",
+                text=f"The chance of being redeemed is {chance}, so its expected cost is {cost}; "
+                f"that is out of the gain, whose average lies between {low} and {high} (95% "
+                "interval).",
                 evidence=(record,),
                 written=False,
             )

@@ -35,6 +35,6 @@ def test_the_commands_named_exist() -> None:
     known = {
         command.name or command.callback.__name__  # type: ignore[union-attr]
         for command in app.registered_commands
-    }
+    } | {group.name for group in app.registered_groups}
     named = set(re.findall(r"^patron ([a-z]+)", README.read_text(), re.M))
     assert named <= known

@@ -19,7 +19,6 @@ def offer_figures(offer: OfferDecision, currency: str) -> list[tuple[str, str]]:
             ("Expected gain", f"{gain} (average {low} to {high})"),
             ("Expected cost", cost),
             ("Chance of being redeemed", percent(worth.redemption_chance)),
-            ("How it was estimated", worth.basis),
         ]
     if offer.explored:
         figures.append(("Chosen", f"by chance, which had {offer.propensity:.1%} for it"))

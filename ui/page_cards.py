@@ -269,6 +269,7 @@ def _offer_grounds(offer: OfferDecision, currency: str) -> str:
     return f"""
 <dl class="facts">{listed}</dl>
 <p>{escape(offer.reason)}</p>
+{f'<p class="quiet">{escape(_sentence(offer.worth.basis))}</p>' if offer.worth else ""}
 <details><summary>{len(offer.rules)} rules checked</summary>
 <ul class="rules">{rules}</ul></details>"""
 

@@ -230,6 +230,8 @@ def show_offer(offer: OfferDecision | NoOffer, currency: str) -> None:
     OUT.print(Text(f"   {offer.reason}"))
     for name, value in offer_figures(offer, currency):
         OUT.print(Text(f"   {name}: {value}"))
+    if offer.worth is not None:
+        OUT.print(Text(f"   How it was estimated: {offer.worth.basis}"))
 
 
 def show_recommendations(recommendations: Recommendations) -> None:
