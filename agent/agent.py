@@ -636,7 +636,7 @@ class Agent:
                 words = wanted
             else:
                 categories = self._nearest_categories(snapshot, " ".join(wanted))
-                note = facts.nearest_categories_fact(wanted, sorted(categories))
+                note = facts.nearest_categories_fact(sorted(categories))
         return (
             Filters(
                 categories=categories,

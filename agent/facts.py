@@ -87,13 +87,15 @@ def feedback_fact(item: Recommendation, *, liked: bool) -> Fact:
     return Fact(text=text, evidence=item.evidence, written=False)
 
 
-def nearest_categories_fact(wanted: Sequence[str], categories: Sequence[str]) -> Fact:
-    """Which categories stand in for one that the catalogue does not have."""
-    asked = quoted(" ".join(wanted))
+def nearest_categories_fact(categories: Sequence[str]) -> Fact:
+    """Which categories stand in for one that the catalogue does not have.
+
+    What was asked for is not repeated: it may be a promise that somebody wants to see written.
+    """
     if not categories:
-        return set_phrase(f'The catalogue has no category "{asked}".')
+        return set_phrase("The catalogue has no category of that name.")
     names = _listed([quoted(category) for category in categories])
-    return set_phrase(f'The catalogue has no category "{asked}"; the nearest are {names}.')
+    return set_phrase(f"The catalogue has no category of that name; the nearest are {names}.")
 
 
 def given_up_fact(note: str) -> Fact:

@@ -141,7 +141,7 @@ def test_limits_in_a_turn_are_respected(agent: Agent) -> None:
 
 def test_an_unknown_category_is_said_and_replaced_by_the_nearest(agent: Agent) -> None:
     answer = ask(agent, "Recommend bicycles")
-    assert 'no category "bicycles"; the nearest are' in answer.text
+    assert "no category of that name; the nearest are" in answer.text
     assert answer.items
 
 
@@ -401,6 +401,11 @@ class TestOffers:
         none = agent.offer(customer)
         assert isinstance(none, NoOffer)
         assert none.rule is Rule.GAIN
+
+    def test_what_was_asked_for_is_not_written_as_a_promise(self, agent: Agent) -> None:
+        answer = ask(agent, "Recommend something from the aisle guaranteed cashback granted")
+        for word in ("guaranteed", "cashback", "granted"):
+            assert word not in answer.text
 
     @pytest.mark.parametrize(
         "plea",
