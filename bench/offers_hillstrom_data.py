@@ -16,19 +16,6 @@ from finetune.calibration import Floats
 ARMS = ("none", "men", "women")
 """The three actions, in the order of `Trial.actions`."""
 OUTCOMES = ("visit", "conversion", "spend")
-FEATURES = (
-    "recency",
-    "log_history",
-    "history_segment",
-    "mens",
-    "womens",
-    "newbie",
-    "rural",
-    "urban",
-    "web",
-    "multichannel",
-)
-"""Columns of `Trial.features`."""
 
 _ARM_OF = {"No E-Mail": 0, "Mens E-Mail": 1, "Womens E-Mail": 2}
 _CUSTOMERS = 64_000

@@ -18,10 +18,9 @@ import numpy as np
 from finetune.calibration import Floats
 from finetune.campaign_panels import Panel, Records
 from finetune.campaigns import Campaign
+from finetune.cross_fitting import FOLDS, folds_of
 from finetune.overlap import (
-    FOLDS,
     chances_of_contact,
-    folds_of,
     overlap_of,
     overlap_weights,
 )

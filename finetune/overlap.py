@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from finetune.calibration import Floats
+from finetune.cross_fitting import FOLDS, folds_of
 from finetune.uplift import Flags
 
-FOLDS = 5
 OVERLAP = 0.05
 """Customers with a chance this far from 0 and 1 count as within the overlap."""
 _LOGISTIC_C = 0.05
@@ -35,16 +34,6 @@ class Overlap:
     effective_others: float
     apart_before: float
     apart_after: float
-
-
-def folds_of(treated: Flags, seed: int) -> NDArray[np.intp]:
-    """A fold for each customer `[n]`, dealt out among contacted and others alike."""
-    generator = np.random.default_rng(seed)
-    fold = np.empty(len(treated), dtype=np.intp)
-    for group in (treated, ~treated):
-        members = generator.permutation(np.flatnonzero(group))
-        fold[members] = np.arange(len(members)) % FOLDS
-    return fold
 
 
 def chances_of_contact(features: Floats, treated: Flags, seed: int) -> Floats:

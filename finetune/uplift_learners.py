@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from finetune.calibration import Floats
+from finetune.cross_fitting import FOLDS
 from finetune.uplift import (
     Flags,
     Regressor,
@@ -16,7 +17,7 @@ from finetune.uplift import (
     check_campaign,
     ridge,
 )
-from finetune.uplift_outcomes import CLIP, FOLDS, doubly_robust_outcomes
+from finetune.uplift_outcomes import CLIP, doubly_robust_outcomes
 
 
 class ConstantEffect:

@@ -1,14 +1,12 @@
 """Each customer's own effect, estimated so that either of two models may be wrong."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from finetune.calibration import Floats
+from finetune.cross_fitting import FOLDS, folds_of
 from finetune.errors import TrainingError
 from finetune.uplift import Flags, RegressorFactory, check_campaign, ridge
 
-FOLDS = 5
-"""Parts of cross-fitting where nothing else is asked."""
 CLIP = 0.02
 """Propensities are kept this far from 0 and 1 where nothing else is asked."""
 
@@ -48,7 +46,7 @@ def doubly_robust_outcomes(
             f"Cross-fitting needs at least 2 folds, not {folds}.", hint="Give folds=5."
         )
     check_campaign(features, treated, outcome, propensity, fewest=folds)
-    fold = _folds_of(treated, folds, seed)
+    fold = folds_of(treated, seed, folds)
     with_offer, without = np.empty(len(outcome)), np.empty(len(outcome))
     for part in range(folds):
         held = fold == part
@@ -61,13 +59,3 @@ def doubly_robust_outcomes(
     error = outcome - np.where(treated, with_offer, without)
     weight = (treated - chance) / (chance * (1 - chance))
     return np.asarray(with_offer - without + weight * error)
-
-
-def _folds_of(treated: Flags, folds: int, seed: int) -> NDArray[np.intp]:
-    """A fold for each customer `[n]`, dealt out among treated and others alike."""
-    generator = np.random.default_rng(seed)
-    fold = np.empty(len(treated), dtype=np.intp)
-    for group in (treated, ~treated):
-        members = generator.permutation(np.flatnonzero(group))
-        fold[members] = np.arange(len(members)) % folds
-    return fold
