@@ -41,6 +41,8 @@ class Prior:
         reaches: chance of reaching each tier above the lowest.
         spend_trees: LightGBM's text for spend in units of `spend_scale`.
         spend_scale: mean spend of the examples, minor units.
+        neutral: mean of each feature over the examples, older windows counting less: what stands
+            in for a feature that is taken away. Empty in files made before it was kept.
     """
 
     horizon_days: int
@@ -49,14 +51,18 @@ class Prior:
     reaches: tuple[ChanceModel, ...]
     spend_trees: str
     spend_scale: float
+    neutral: tuple[float, ...] = ()
 
     def answers(self, pasts: Sequence[CustomerPast]) -> Answers:
         """Answers for customers, in their order."""
-        features = customer_features(pasts, self.horizon_days)
+        return self.answers_of(customer_features(pasts, self.horizon_days))
+
+    def answers_of(self, features: Floats) -> Answers:
+        """Answers from rows of `customer_features` `[n, features]`."""
         reached = np.column_stack([model.chances(features) for model in self.reaches])
         # A higher tier cannot be likelier to be reached than a lower one.
         reached = np.minimum.accumulate(reached, axis=1)
-        edges = np.column_stack([np.ones(len(pasts)), reached, np.zeros(len(pasts))])
+        edges = np.column_stack([np.ones(len(features)), reached, np.zeros(len(features))])
         return Answers(
             churn=self.churn.chances(features),
             tiers=-np.diff(edges, axis=1),
@@ -83,6 +89,7 @@ class Prior:
                 reaches=tuple(ChanceModel.from_json(model) for model in document["reaches"]),
                 spend_trees=document["spend_trees"],
                 spend_scale=document["spend_scale"],
+                neutral=tuple(document.get("neutral", ())),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"no {error}") from error
@@ -119,4 +126,5 @@ def fit_prior(
         reaches=tuple(fit_chance_model(features, spends >= cut, trust) for cut in thresholds),
         spend_trees=trees.booster_.model_to_string(),
         spend_scale=scale,
+        neutral=tuple(float(mean) for mean in np.average(features, axis=0, weights=trust)),
     )

@@ -6,6 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from finetune.chance_model import fit_chance_model
+from finetune.customer_features import customer_features
 from finetune.labels import Example
 from finetune.prior import fit_prior
 from tests.finetune.hand_made import past_of
@@ -87,3 +88,18 @@ def test_a_damaged_or_foreign_file_is_refused(windows: list[list[Example]]) -> N
 def test_answers_of_one_kind_give_a_chance_short_of_certain(answer: bool) -> None:
     model = fit_chance_model(np.ones((8, 2)), np.full(8, answer), np.ones(8))
     assert model.chances(np.zeros((1, 2)))[0] == pytest.approx(0.9 if answer else 0.1)
+
+
+def test_it_keeps_the_mean_example_and_old_files_without_it_load(
+    windows: list[list[Example]],
+) -> None:
+    prior = fit_prior(windows[:1], _CUTS, 90)
+    features = customer_features([example.past for example in windows[0]], 90)
+    np.testing.assert_allclose(prior.neutral, features.mean(axis=0))
+    document = json.loads(prior.to_json())
+    del document["neutral"]
+    old = type(prior).from_json(json.dumps(document))
+    assert old == replace(prior, neutral=())
+    np.testing.assert_array_equal(
+        old.answers_of(features).churn, prior.answers([e.past for e in windows[0]]).churn
+    )
