@@ -6,7 +6,7 @@ method, from the identity bound when the agent was opened.
 
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Self
@@ -34,6 +34,7 @@ from agent.understanding import Turn as Request
 from agent.understanding import matching_categories, understand
 from agent.viewer import Viewer
 from agent.writer import REPLACED, WRITTEN, write_sentences
+from finetune.drivers import can_explain, explain
 from finetune.scoring import Score, score_all
 from retrieval.arranging import Judge
 from retrieval.errors import UnknownCustomerError
@@ -132,12 +133,16 @@ class Agent:
         """The catalogue's categories, sorted."""
         return self._resources.snapshot().catalogue.categories
 
-    def predict(self, customer_id: str, *, as_of: datetime | None = None) -> Prediction:
+    def predict(
+        self, customer_id: str, *, as_of: datetime | None = None, explained: bool = False
+    ) -> Prediction:
         """Value tier, churn risk, expected spend, LTV and stage of one customer.
 
         Args:
             customer_id: whom.
             as_of: only what happened before it is read; the log's end where None.
+            explained: whether to compute what moved it, which takes about as many passes as the
+                history has lines.
 
         Raises:
             AccessError: the viewer may not see it.
@@ -148,7 +153,8 @@ class Agent:
         self.viewer.check_desk("A prediction")
         snapshot = self._resources.snapshot()
         known = self._resources.customer(snapshot, customer_id, as_of)
-        return self._predict(snapshot, known)
+        prediction = self._predict(snapshot, known)
+        return self._explained(known, prediction) if explained else prediction
 
     def recommend(
         self,
@@ -530,6 +536,10 @@ class Agent:
                 self._resources.predictor().manifest,
                 self._resources.similar_left(snapshot, known),
             )
+            # Last, for it takes longest: what is said before it need not wait.
+            explained = self._explained(known, prediction)
+            yield from collected.predicted(explained)
+            yield from facts.driver_facts(explained)
         else:
             value = self.shop.settings.value
             yield from facts.value_facts(prediction, value.ltv_days, value.discount_rate)
@@ -675,6 +685,14 @@ class Agent:
                 self._purchases(known), snapshot.catalogue, _EVIDENCE_ORDERS
             ),
         )
+
+    def _explained(self, known: KnownCustomer, prediction: Prediction) -> Prediction:
+        """The prediction with what moved it, where its adapter can tell."""
+        predictor = self._resources.predictor()
+        if predictor.manifest.adapter_id != prediction.adapter_id or not can_explain(predictor):
+            return prediction
+        drivers = explain(predictor, known.past, known.history, self.shop.settings)
+        return replace(prediction, drivers=drivers.lines)
 
     def _recommend(
         self,

@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.offer_choice import NoOffer, OfferDecision
 from agent.offer_worth import OfferWorth
+from finetune.drivers import Driver
 from finetune.value import Stage
 from retrieval.evidence import Evidence
 from retrieval.money import to_major
@@ -41,6 +42,8 @@ class Prediction:
         expected_spend: over the horizon, minor units.
         ltv: minor units; see `finetune.value.lifetime_value`.
         evidence: records the prediction was read from.
+        drivers: what each line of the history adds, the largest change of the risk first; None
+            where it was not asked for, or the adapter was made before drivers.
     """
 
     customer_id: str
@@ -56,6 +59,7 @@ class Prediction:
     stage: Stage
     adapter_id: str
     evidence: tuple[Evidence, ...]
+    drivers: tuple[Driver, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The shape for scripts; money in major units."""
@@ -72,6 +76,9 @@ class Prediction:
             "currency": self.currency,
             "stage": self.stage.value,
             "adapter_id": self.adapter_id,
+            "drivers": None
+            if self.drivers is None
+            else [_driver_json(driver, self.currency) for driver in self.drivers],
             "evidence": [evidence_json(record) for record in self.evidence],
         }
 
@@ -174,6 +181,17 @@ class Answer:
             "replaced_sentences": self.replaced_sentences,
             "written_sentences": self.written_sentences,
         }
+
+
+def _driver_json(driver: Driver, currency: str) -> dict[str, Any]:
+    """What one line adds, for scripts; above 0 it raises the risk, the spend or the chance."""
+    return {
+        "line": driver.line.value,
+        "text": driver.text,
+        "churn_risk_change": round(driver.churn_risk_change, 4),
+        "expected_spend_change": float(to_major(round(driver.expected_spend_change), currency)),
+        "tier_chance_change": round(driver.tier_chance_change, 4),
+    }
 
 
 def evidence_json(record: Evidence) -> dict[str, str]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from agent.answers import Prediction
 from agent.offer_choice import NoOffer, OfferDecision
 from finetune.adapter import Manifest
+from finetune.drivers import Driver
 from retrieval.catalogue import Catalogue
 from retrieval.evidence import Evidence, order_evidence
 from retrieval.history import quoted, usual_gap, usual_spend
@@ -17,6 +18,7 @@ from retrieval.ranking import Recommendation
 
 _TITLE = 60
 _REASON = 240
+_DRIVERS_TOLD = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +30,13 @@ class Fact:
             wording fails the check.
         evidence: records in whose texts every number and name of the sentence stands.
         written: whether the model words it; set phrases are said as they are.
+        drivers: those that the sentence names; it is said only if they move the risk as it says.
     """
 
     text: str
     evidence: tuple[Evidence, ...] = ()
     written: bool = True
+    drivers: tuple[Driver, ...] = ()
 
 
 def log_fact(key: str, text: str, record: str) -> Fact:
@@ -183,6 +187,39 @@ def churn_facts(
             )
         )
     return facts
+
+
+def driver_facts(prediction: Prediction) -> list[Fact]:
+    """What moves the churn risk most, computed by leaving lines of the history out.
+
+    A line is quoted as the predictor reads it, so no model words these sentences.
+    """
+    if prediction.drivers is None:
+        return [
+            set_phrase(
+                "This adapter cannot tell what moves the risk; one made by patron finetune "
+                "--keep-weights can."
+            )
+        ]
+    told = [driver for driver in prediction.drivers if driver.points][:_DRIVERS_TOLD]
+    if not told:
+        return [
+            Fact(
+                text="No line of the history moves the churn risk by a point on its own.",
+                evidence=tuple(_driver_record(prediction, d) for d in prediction.drivers),
+                written=False,
+            )
+        ]
+    return [
+        Fact(
+            text=f"This {'raises' if driver.points > 0 else 'lowers'} the churn risk by "
+            f"{_points(driver)}: {_as_clause(driver.text)}",
+            evidence=(_driver_record(prediction, driver),),
+            written=False,
+            drivers=(driver,),
+        )
+        for driver in told
+    ]
 
 
 def value_facts(prediction: Prediction, ltv_days: int, discount_rate: float) -> list[Fact]:
@@ -401,6 +438,20 @@ def percent(share: float) -> str:
 
 def _predicted(prediction: Prediction, text: str, *more: Evidence) -> Fact:
     return Fact(text=text, evidence=(*prediction_evidence(prediction), *more))
+
+
+def _driver_record(prediction: Prediction, driver: Driver) -> Evidence:
+    without = prediction.churn_risk - driver.churn_risk_change
+    return Evidence(
+        id=f"driver:{prediction.customer_id}:{driver.line.name.lower()}",
+        text=f"churn risk {prediction.churn_risk:.1%} with the line '{driver.text}', "
+        f"{without:.1%} without it: {_points(driver)}",
+    )
+
+
+def _points(driver: Driver) -> str:
+    size = abs(driver.points)
+    return f"{size} {'point' if size == 1 else 'points'}"
 
 
 def _last_order_fact(past: CustomerPast, currency: str) -> Fact:

@@ -7,13 +7,20 @@ the same order. So nothing can be added, dropped, swapped or negated.
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from finetune.drivers import Driver
 from prompts.library import load_prompt
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?|[$£€¥]?\d+(?:[.,:/-]\d+)*%?", re.UNICODE)
 # Marks that shape a sentence without changing what it claims; every other one must be the fact's.
 _PUNCTUATION = frozenset(" .,;:'\"()!?\u2019")
+# Words by which a sentence says which way something moves a risk; any other says nothing of it.
+_RAISING = frozenset(
+    {"raise", "raises", "raised", "raising", "increase", "increases", "increased", "adds", "higher"}
+)
+_LOWERING = frozenset({"lower", "lowers", "lowered", "lowering", "reduces", "reduced", "decreases"})
+_NEGATING = frozenset({"not", "no", "never", "neither", "nor", "without", "cannot"})
 _NUMBER = re.compile(r"\d+(?:[.,:/-]\d+)*")
 
 
@@ -40,6 +47,29 @@ def may_become_grounded(beginning: str, fact: str) -> bool:
     return _statement(fact)[: len(words)] == words
 
 
+def states_drivers_truly(sentence: str, drivers: Sequence[Driver]) -> bool:
+    """Whether a sentence names drivers, and each moves the churn risk as the sentence says.
+
+    A driver is named by the words of its line. The words around them must give its direction,
+    and no other, and its size in points; a driver of less than a point cannot be named.
+    """
+    rest, named = _statement(sentence), []
+    for driver in drivers:
+        line = _statement(driver.text)
+        at = _found(line, rest)
+        if at is not None:
+            named.append(driver)
+            rest = rest[:at] + rest[at + len(line) :]
+    raises = any(word in _RAISING for word in rest)
+    lowers = any(word in _LOWERING for word in rest)
+    if not named or raises is lowers or any(_negates(word) for word in rest):
+        return False
+    sizes = Counter(str(abs(driver.points)) for driver in named)
+    return sizes <= Counter(rest) and all(
+        driver.points > 0 if raises else driver.points < 0 for driver in named
+    )
+
+
 def ungrounded_numbers(text: str, evidence: Iterable[str]) -> list[str]:
     """Numbers of a text that stand in none of the evidence texts."""
     known = {number for record in evidence for number in numbers(record)}
@@ -49,6 +79,16 @@ def ungrounded_numbers(text: str, evidence: Iterable[str]) -> list[str]:
 def _statement(text: str) -> list[str]:
     small = _small_words()
     return [word for word in (w.casefold() for w in _WORD.findall(text)) if word not in small]
+
+
+def _found(words: Sequence[str], within: Sequence[str]) -> int | None:
+    """Where words stand in a row within others; None where they do not."""
+    starts = range(len(within) - len(words) + 1)
+    return next((at for at in starts if within[at : at + len(words)] == words), None)
+
+
+def _negates(word: str) -> bool:
+    return word in _NEGATING or word.endswith("n't")
 
 
 def _marks(text: str) -> Counter[str]:

@@ -17,7 +17,7 @@ class Understood:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predicted:
-    """A prediction was made for the answer."""
+    """A prediction was made for the answer; it comes again once what moved it is computed."""
 
     prediction: Prediction
 

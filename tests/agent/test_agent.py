@@ -1,5 +1,6 @@
 """The agent on a tiny trained shop: what it says, and what it refuses."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -68,7 +69,7 @@ def test_prediction_is_whole(agent: Agent) -> None:
     assert set(document) == {
         "customer_id", "as_of", "value_tier", "tier_probabilities", "churn_risk",
         "churn_definition", "horizon_days", "expected_spend", "ltv", "currency", "stage",
-        "adapter_id", "evidence",
+        "adapter_id", "evidence", "drivers",
     }  # fmt: skip
     assert sum(document["tier_probabilities"].values()) == pytest.approx(1, abs=1e-3)
     assert 0 <= document["churn_risk"] <= 1
@@ -77,12 +78,76 @@ def test_prediction_is_whole(agent: Agent) -> None:
     )
     assert document["horizon_days"] == 60
     assert document["expected_spend"] > 0
+    assert document["drivers"] is None
 
 
 def test_prediction_reads_nothing_after_its_moment(agent: Agent) -> None:
     early = agent.predict("c04", as_of=datetime(2024, 3, 1, tzinfo=UTC))
     assert early.as_of == datetime(2024, 3, 1, tzinfo=UTC)
     assert all("2024-03" not in record.text for record in early.evidence)
+
+
+def test_an_explained_prediction_has_a_driver_a_line(agent: Agent) -> None:
+    plain, explained = agent.predict("c04"), agent.predict("c04", explained=True)
+    assert replace(explained, drivers=None) == plain
+    drivers = explained.to_json()["drivers"]
+    assert sorted(d["text"] for d in drivers) == sorted(agent.card("c04").history.splitlines())
+    sizes = [abs(d["churn_risk_change"]) for d in drivers]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize("customer", ["c04", "c12", "c33"])
+def test_the_reasons_move_the_risk_as_it_is_said(agent: Agent, customer: str) -> None:
+    answer = ask(agent, "Are they leaving, and why?", customer)
+    prediction = answer.prediction
+    assert prediction is not None
+    assert prediction.drivers is not None
+    told = re.findall(r"This (raises|lowers) the churn risk by (\d+) points?: (.)", answer.text)
+    moving = [driver for driver in prediction.drivers if driver.points]
+    assert len(told) == min(3, len(moving))
+    for (word, points, _), driver in zip(told, moving, strict=False):
+        assert int(points) * (1 if word == "raises" else -1) == driver.points
+        assert driver.text[1:] in answer.text
+    assert ungrounded_numbers(answer.text, [record.text for record in answer.evidence]) == []
+
+
+def test_drivers_are_computed_only_to_explain(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("computed for nobody")
+
+    monkeypatch.setattr("agent.agent.explain", never)
+    for question in ("Who is this customer?", "What are they worth?", "What can we offer?"):
+        ask(agent, question)
+    agent.card("c04")
+    shopper = agent.for_viewer(Viewer.shopper("c04"))
+    answer = shopper.ask("Am I leaving, and why?")
+    assert answer.prediction is None
+    assert "raises" not in answer.text
+    with pytest.raises(AccessError):
+        shopper.predict("c04", explained=True)
+
+
+def test_drivers_do_not_hold_up_the_verdict(agent: Agent) -> None:
+    events = list(agent.chat("Are they leaving?", customer_id="c04", conversation_id="d"))
+    predicted = [at for at, event in enumerate(events) if isinstance(event, Predicted)]
+    said = [at for at, event in enumerate(events) if isinstance(event, Said)]
+    assert len(predicted) == 2
+    first, second = (events[at] for at in predicted)
+    assert isinstance(first, Predicted)
+    assert isinstance(second, Predicted)
+    assert first.prediction.drivers is None
+    assert second.prediction.drivers
+    assert predicted[0] < said[0] < said[1] < predicted[1] < said[-1]
+
+
+def test_an_adapter_from_before_drivers_still_answers(agent: Agent) -> None:
+    prior = agent._resources.predictor().prior
+    assert prior is not None
+    agent._resources.predictor().prior = replace(prior, neutral=())
+    assert agent.predict("c04", explained=True).drivers is None
+    assert "This adapter cannot tell what moves the risk" in ask(agent, "Are they leaving?").text
 
 
 def test_recommendations_cite_the_customers_orders(agent: Agent) -> None:

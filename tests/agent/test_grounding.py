@@ -1,21 +1,43 @@
 """What passes the check says what the fact says, and nothing else."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.answers import Prediction
 from agent.chat_model import note_prompt
-from agent.facts import Fact
+from agent.facts import Fact, driver_facts
 from agent.grounding import (
     is_grounded,
     may_become_grounded,
     numbers,
+    states_drivers_truly,
     ungrounded_numbers,
 )
 from agent.ledger import Ledger
-from agent.writer import REPLACED, WRITTEN, write_sentences
+from agent.writer import REFUSED, REPLACED, WRITTEN, write_sentences
+from finetune.drivers import Driver, LineKind
+from finetune.value import Stage
 from retrieval.shop import Shop
 
+_PREDICTION = Prediction(
+    customer_id="12",
+    as_of=datetime(2024, 1, 1, tzinfo=UTC),
+    value_tier="low",
+    tier_probabilities={"low": 0.6, "high": 0.4},
+    churn_risk=0.5,
+    churn_definition="no purchase in the next 60 days",
+    horizon_days=60,
+    expected_spend=1_000,
+    ltv=2_000,
+    currency="USD",
+    stage=Stage.ACTIVE,
+    adapter_id="a",
+    evidence=(),
+)
 FACT = "The churn risk of customer 12 is 31%, against 23% for the average customer."
 
 
@@ -115,3 +137,81 @@ def test_set_phrases_are_not_given_to_the_model(shop: Shop) -> None:
 def test_a_note_stays_on_one_line_of_the_prompt() -> None:
     plain, hostile = note_prompt("A note."), note_prompt("A note.\n\nNote: another\nSentence: X")
     assert hostile.count("\n") == plain.count("\n")
+
+
+def _driver(change: float, text: str = "Last order 40 days ago, usual gap 7 days: late.") -> Driver:
+    return Driver(
+        line=LineKind.RHYTHM,
+        text=text,
+        churn_risk_change=change,
+        expected_spend_change=-120.0,
+        tier_chance_change=0.01,
+    )
+
+
+_RAISES = "This raises the churn risk by 6 points: last order 40 days ago, usual gap 7 days: late."
+_LOWERS = _RAISES.replace("raises", "lowers")
+
+
+@pytest.mark.parametrize("change", [0.06, 0.0551, -0.06])
+def test_a_driver_may_be_named_in_its_own_direction_only(change: float) -> None:
+    true, false = (_RAISES, _LOWERS) if change > 0 else (_LOWERS, _RAISES)
+    assert states_drivers_truly(true, [_driver(change)])
+    assert not states_drivers_truly(false, [_driver(change)])
+
+
+@pytest.mark.parametrize(
+    ("sentence", "why"),
+    [
+        (_RAISES.replace("raises", "never raises"), "negated"),
+        (_RAISES.replace("raises", "doesn't raise"), "negated"),
+        (_RAISES.replace("raises", "lowers or raises"), "both ways"),
+        (_RAISES.replace("raises", "touches"), "no direction"),
+        (_RAISES.replace("6 points", "16 points"), "size"),
+        (_RAISES.replace("40", "41"), "another line"),
+        ("This raises the churn risk by 6 points.", "no line"),
+    ],
+)
+def test_what_is_wrong_about_a_driver_is_refused(sentence: str, why: str) -> None:
+    assert not states_drivers_truly(sentence, [_driver(0.06)]), why
+
+
+def test_words_of_the_line_itself_give_no_direction() -> None:
+    line = "Spend last 60 days far lower than usual, last 20 days higher than usual."
+    assert states_drivers_truly(
+        f"This raises the churn risk by 6 points: {line}", [_driver(0.06, line)]
+    )
+    assert not states_drivers_truly(f"The churn risk, 6 points: {line}", [_driver(0.06, line)])
+
+
+def test_drivers_that_pull_apart_are_not_named_together() -> None:
+    milk = "Often buys Milk."
+    together = f"{_RAISES} 2 points: {milk}"
+    assert states_drivers_truly(together, [_driver(0.06), _driver(0.02, milk)])
+    assert not states_drivers_truly(together, [_driver(0.06), _driver(-0.02, milk)])
+
+
+def test_a_driver_of_no_point_cannot_be_named() -> None:
+    sentence = _RAISES.replace("6", "0")
+    assert not states_drivers_truly(sentence, [_driver(0.004)])
+
+
+@given(change=st.floats(-1, 1), text=st.sampled_from(["Often buys Milk.", "Orders by 20 days: 1."]))
+def test_what_the_facts_say_of_drivers_passes(change: float, text: str) -> None:
+    prediction = replace(_PREDICTION, drivers=(_driver(change, text),))
+    for fact in driver_facts(prediction):
+        assert bool(fact.drivers) is (abs(round(100 * change)) > 0)
+        if fact.drivers:
+            assert states_drivers_truly(fact.text, fact.drivers)
+        assert ungrounded_numbers(fact.text, [record.text for record in fact.evidence]) == []
+
+
+def test_a_sentence_with_the_wrong_direction_is_not_said(shop: Shop) -> None:
+    ledger = Ledger(shop.ledger_file)
+    true = Fact(text=_RAISES, drivers=(_driver(0.06),))
+    said = list(write_sentences([true], _Says(_LOWERS), ledger))
+    assert (said[0].sentence, said[0].replaced) == (_RAISES, True)
+    false = Fact(text=_LOWERS, drivers=(_driver(0.06),), written=False)
+    assert list(write_sentences([false], _Says(_LOWERS), ledger)) == []
+    assert list(write_sentences([replace(false, written=True)], _Says(_LOWERS), ledger)) == []
+    assert ledger.counts()[REFUSED] == 2
