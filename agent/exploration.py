@@ -37,11 +37,13 @@ class Choice:
         offer_id: None for no offer.
         propensity: chance that this action had of being taken, for the log.
         explored: whether it was drawn uniformly; it may be the best one all the same.
+        chances: of every action that was open, this one among them.
     """
 
     offer_id: str | None
     propensity: float
     explored: bool
+    chances: Mapping[str | None, float]
 
 
 def choose(customer_id: str, gains: Mapping[str | None, float], exploration: Exploration) -> Choice:
@@ -63,7 +65,7 @@ def choose(customer_id: str, gains: Mapping[str | None, float], exploration: Exp
     explore, pick = _draws(customer_id, exploration)
     explored = explore < exploration.share
     action = actions[int(pick * len(actions))] if explored else _best(gains)
-    return Choice(offer_id=action, propensity=chances[action], explored=explored)
+    return Choice(offer_id=action, propensity=chances[action], explored=explored, chances=chances)
 
 
 def propensities(

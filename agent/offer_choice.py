@@ -9,9 +9,24 @@ from typing import Any
 from agent.exploration import Choice, Exploration, choose
 from agent.offer_rules import Rule, RuleLine, apply_rules
 from agent.offer_rules_customer import bought_text
-from agent.offer_worth import OfferWorth
+from agent.offer_worth import OfferWorth, kind_of
 from agent.offers import LedgerView, Offer, OfferBook, OfferCustomer
 from retrieval.money import format_money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenAction:
+    """One thing that a decision could have come to, for later learning.
+
+    Attributes:
+        offer_id: None for no offer.
+        kind: as which its effect is learned; None for no offer.
+        chance: with which the decision would have come to it.
+    """
+
+    offer_id: str | None
+    kind: str | None
+    chance: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +43,7 @@ class OfferDecision:
         runner_up_worth: likewise of the next best offer.
         propensity: chance with which this customer got this offer, for later learning.
         explored: whether it was drawn by chance, within the share that the shop declares.
+        actions: all that could have been chosen, the chosen one among them.
     """
 
     offer: Offer
@@ -40,6 +56,7 @@ class OfferDecision:
     runner_up_worth: OfferWorth | None = None
     propensity: float = 1.0
     explored: bool = False
+    actions: tuple[OpenAction, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """The decision as JSON values, for the ledger's audit."""
@@ -65,6 +82,7 @@ class NoOffer:
         considered: rule lines of every offer by id.
         propensity: chance with which this customer got no offer, for later learning.
         explored: whether that was drawn by chance, within the share that the shop declares.
+        actions: all that could have been chosen, no offer among them.
     """
 
     reason: str
@@ -72,6 +90,7 @@ class NoOffer:
     considered: Mapping[str, tuple[RuleLine, ...]]
     propensity: float = 1.0
     explored: bool = False
+    actions: tuple[OpenAction, ...] = ()
 
 
 def choose_offer(
@@ -130,13 +149,19 @@ def choose_offer(
     fitting = [x for x in allowed if all(line.passed for line in considered[x.offer_id])]
     best = fitting[0] if fitting else None
     choice = _draw(customer.customer_id, best, allowed, exploration)
+    actions = tuple(
+        OpenAction(offer_id=each, kind=None if each is None else kind_of(book[each]), chance=chance)
+        for each, chance in choice.chances.items()
+    )
     if choice.offer_id is None:
         none = (
             NoOffer(reason=_BY_CHANCE, rule=None, considered=considered)
             if fitting
             else _no_offer(considered, as_of)
         )
-        return replace(none, propensity=choice.propensity, explored=choice.explored)
+        return replace(
+            none, propensity=choice.propensity, explored=choice.explored, actions=actions
+        )
     chosen = book[choice.offer_id]
     second = next((offer for offer in fitting if offer is not chosen), None)
     return OfferDecision(
@@ -150,6 +175,7 @@ def choose_offer(
         runner_up_worth=None if second is None else gains.get(second.offer_id),
         propensity=choice.propensity,
         explored=choice.explored,
+        actions=actions,
     )
 
 
@@ -164,7 +190,7 @@ def _draw(
     """The best offer (None for no offer), or what chance picks for the declared share."""
     best_id = None if best is None else best.offer_id
     if exploration is None:
-        return Choice(offer_id=best_id, propensity=1.0, explored=False)
+        return Choice(offer_id=best_id, propensity=1.0, explored=False, chances={best_id: 1.0})
     actions = [None, *(offer.offer_id for offer in allowed)]
     return choose(customer_id, {each: float(each == best_id) for each in actions}, exploration)
 

@@ -35,6 +35,11 @@ class OfferWorth:
     basis: str
 
 
+def kind_of(offer: Offer) -> str:
+    """As which kind an offer's effect is learned: that of past campaigns it names, else its own."""
+    return offer.effect_group or offer.offer_id
+
+
 def gain_terms(settings: ShopSettings) -> GainTerms:
     """What the shop's settings declare about the worth of a change."""
     return GainTerms(
@@ -73,9 +78,10 @@ def offer_worths(
     estimates: dict[str, EffectEstimate] = {}
     worths = {}
     for offer in offers:
-        if offer.effect_group not in estimates:
-            estimates[offer.effect_group] = effects.estimate(offer.effect_group, past, contacts)
-        estimate = estimates[offer.effect_group]
+        kind = kind_of(offer)
+        if kind not in estimates:
+            estimates[kind] = effects.estimate(kind, past, contacts)
+        estimate = estimates[kind]
         of_horizon = estimate.window_days == terms.horizon_days
         churn = estimate.churn_effect if of_horizon else 0.0
 

@@ -11,6 +11,7 @@ from agent.experiments import withheld
 from agent.exploration import Exploration
 from agent.ledger import Claim
 from agent.offer_choice import NoOffer, OfferDecision, choose_offer
+from agent.offer_decisions import open_actions
 from agent.offer_rules import Rule, RuleLine
 from agent.offer_worth import OfferWorth, gain_terms, offer_worths
 from agent.offers import Offer, OfferBook, OfferCustomer
@@ -83,6 +84,7 @@ class Offering:
                 "shown_to": viewer.role.value,
                 "reason": decision.reason,
                 "worth": None if worth is None else asdict(worth),
+                **open_actions(decision, period),
             },
         )
 

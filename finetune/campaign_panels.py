@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -68,6 +69,7 @@ class Records:
         self.ends = present(shop)
         self._definition = shop.settings.churn.definition
         self._pasts = list(read_pasts(shop.log, self.ends))
+        self._numbers = {past.customer_id: number for number, past in enumerate(self._pasts)}
         self.begins = min(past.first for past in self._pasts)
         self._moments = [[order.timestamp for order in past.orders] for past in self._pasts]
         self._contacts: dict[str, list[Contact]] = defaultdict(list)
@@ -92,7 +94,7 @@ class Records:
         before = [self._before(number, as_of) for number in numbers]
         ids = tuple(past.customer_id for past in before)
         parts = [campaign.contacts.get(customer_id) for customer_id in ids]
-        spend = self._spend_after(numbers, as_of)
+        spend = self._spend_after(numbers, [as_of] * len(numbers))
         return Panel(
             campaign_id=campaign.campaign_id,
             kind=campaign.kind,
@@ -109,15 +111,40 @@ class Records:
             discount=np.array([part.discount if part else 0 for part in parts], dtype=float),
         )
 
+    def knows(self, customer_id: str, as_of: datetime) -> bool:
+        """Whether a customer had an order before a moment."""
+        number = self._numbers.get(customer_id)
+        return number is not None and self._pasts[number].first < as_of
+
+    def at_moments(self, cases: Sequence[tuple[str, datetime]], kind: str) -> tuple[Floats, Floats]:
+        """Features and the first window's spend of customers, each as of a moment of its own.
+
+        Args:
+            cases: customers and moments; each is known then.
+            kind: of the offer that the features are for.
+
+        Returns:
+            Features `[n, k]` and spend, minor units, capped at its 99th percentile `[n]`.
+        """
+        numbers = [self._numbers[customer_id] for customer_id, _ in cases]
+        moments = [as_of for _, as_of in cases]
+        features = effect_features(
+            [self._before(*case) for case in zip(numbers, moments, strict=True)],
+            [self._contacts[customer_id] for customer_id, _ in cases],
+            kind,
+            self.window.days,
+        )
+        return features, _capped(self._spend_after(numbers, moments)[:, 0])
+
     def _before(self, number: int, as_of: datetime) -> CustomerPast:
         past = self._pasts[number]
         orders = past.orders[: bisect_left(self._moments[number], as_of)]
         # What needs lines is unknown at an earlier moment, and no feature here reads it.
         return replace(past, as_of=as_of, orders=orders, favourites=(), returned=0)
 
-    def _spend_after(self, numbers: list[int], as_of: datetime) -> Floats:
+    def _spend_after(self, numbers: list[int], moments: list[datetime]) -> Floats:
         spend = np.zeros((len(numbers), _WINDOWS))
-        for row, number in enumerate(numbers):
+        for row, (number, as_of) in enumerate(zip(numbers, moments, strict=True)):
             for order in self._pasts[number].orders[bisect_left(self._moments[number], as_of) :]:
                 window = (order.timestamp - as_of) // self.window
                 if window < _WINDOWS:

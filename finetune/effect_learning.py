@@ -1,4 +1,4 @@
-"""Learning what a shop's campaigns changed, from its log and its contacts alone."""
+"""Learning what a shop's campaigns and own decisions changed, from its log."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,6 +9,7 @@ from finetune.campaign_panels import Panel, Records
 from finetune.campaign_study import Study, study_campaigns
 from finetune.campaigns import campaigns_of
 from finetune.contacts import CONTACTS_FILE, Contact, read_contacts
+from finetune.decision_effects import LoggedChoice, learn_from_decisions
 from finetune.effect_slopes import (
     EffectSlopes,
     SlopesVerdict,
@@ -54,9 +55,14 @@ _AFTER = "Only the first {days} days after the start are counted; what came late
 
 
 def learn_effects(
-    shop: Shop, progress: Progress = no_progress, *, window_days: int = WINDOW_DAYS, seed: int = 0
+    shop: Shop,
+    progress: Progress = no_progress,
+    *,
+    choices: Sequence[LoggedChoice] = (),
+    window_days: int = WINDOW_DAYS,
+    seed: int = 0,
 ) -> OfferEffects:
-    """Study the shop's past campaigns and keep what they show, with its limits.
+    """Study the shop's past campaigns and own decisions; keep what they show, with its limits.
 
     The method is chosen by the placebos of the campaigns that began in the first half of the log;
     whether effects differ between customers, and how well redemptions are foreseen, is judged on
@@ -65,6 +71,7 @@ def learn_effects(
     Args:
         shop: whose log and contacts are read; nothing is written.
         progress: told of the campaigns.
+        choices: the shop's own decisions, oldest first.
         window_days: over which outcomes are counted.
         seed: settles folds and draws.
 
@@ -89,13 +96,15 @@ def learn_effects(
             hint=f"A campaign needs {window_days} days of log before and after its start, and "
             "twenty customers contacted and twenty not.",
         )
-    return effects_of(study, records, contacts, seed=seed)
+    effects = effects_of(study, records, contacts, seed=seed)
+    decisions = learn_from_decisions(choices, records, seed=seed) if choices else None
+    return effects.with_decisions(decisions)
 
 
 def effects_of(
     study: Study, records: Records, contacts: Sequence[Contact], *, seed: int = 0
 ) -> OfferEffects:
-    """What a study shows; see `learn_effects`."""
+    """What a study of campaigns alone shows; see `learn_effects`."""
     middle = middle_of(records)
     method = choose_method(study.effects, until=middle)
     slopes, verdict = _learn_slopes(study, method, middle, seed)

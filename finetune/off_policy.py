@@ -10,12 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from finetune.calibration import Floats
 from finetune.errors import TrainingError
-
-_TWO_SIDED_95 = float(norm.ppf(0.975))
+from finetune.sampling_error import TWO_SIDED_95, effective_sample_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +84,8 @@ class PolicyValue:
         value: mean reward under the policy.
         low: lower end of the 95% interval.
         high: upper end.
-        effective_sample_size: customers of equal weight that say as much: (sum w)^2 / sum w^2
-            (Kong, 1992); 0 where the policy never does what the log did.
+        effective_sample_size: customers of equal weight that say as much; 0 where the policy
+            never does what the log did.
         influence: each customer's part in the error `[n]`, with mean 0; what paired differences
             need.
     """
@@ -167,18 +165,17 @@ def certain(actions: NDArray[np.intp], count: int) -> Floats:
 
 def _estimate(value: float, influence: Floats, weights: Floats) -> PolicyValue:
     margin = _margin(influence)
-    squares = float((weights**2).sum())
     return PolicyValue(
         value=value,
         low=value - margin,
         high=value + margin,
-        effective_sample_size=float(weights.sum()) ** 2 / squares if squares > 0 else 0.0,
+        effective_sample_size=effective_sample_size(weights),
         influence=influence,
     )
 
 
 def _margin(influence: Floats) -> float:
-    return _TWO_SIDED_95 * float(influence.std(ddof=1)) / float(np.sqrt(len(influence)))
+    return TWO_SIDED_95 * float(influence.std(ddof=1)) / float(np.sqrt(len(influence)))
 
 
 def _check_chances(name: str, chances: Floats, rows: int) -> None:

@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from finetune.calibration import Floats
 from finetune.cross_fitting import FOLDS, folds_of
+from finetune.sampling_error import effective_sample_size
 from finetune.uplift import Flags
 
 OVERLAP = 0.05
@@ -63,15 +64,11 @@ def overlap_of(features: Floats, treated: Flags, chances: Floats) -> Overlap:
     weights = overlap_weights(treated, chances)
     return Overlap(
         inside=float(((chances >= OVERLAP) & (chances <= 1 - OVERLAP))[treated].mean()),
-        effective_contacted=_effective(weights[treated]),
-        effective_others=_effective(weights[~treated]),
+        effective_contacted=effective_sample_size(weights[treated]),
+        effective_others=effective_sample_size(weights[~treated]),
         apart_before=_apart(features, treated, np.ones(len(treated))),
         apart_after=_apart(features, treated, weights),
     )
-
-
-def _effective(weights: Floats) -> float:
-    return float(weights.sum() ** 2 / (weights**2).sum())
 
 
 def _apart(features: Floats, treated: Flags, weights: Floats) -> float:

@@ -9,10 +9,11 @@ import numpy as np
 
 from finetune.calibration import Floats
 from finetune.overlap import Overlap
+from finetune.sampling_error import TWO_SIDED_95
 
 PLACEBOS = (1, 2)
 """How many windows before a campaign its placebos begin."""
-_TWO_SIDED_95 = 1.959964
+_LEAST_ERROR = 1e-9
 
 
 class Method(StrEnum):
@@ -60,7 +61,11 @@ class StudiedEffect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pooled:
-    """The mean effect of several campaigns with its 95% interval."""
+    """The mean effect of several campaigns, or of own decisions, with its 95% interval.
+
+    Attributes:
+        contacted: customers of the campaigns, and decisions for an offer.
+    """
 
     effect: float
     low: float
@@ -74,14 +79,40 @@ class Pooled:
         return self.low <= 0 <= self.high
 
     @property
+    def error(self) -> float:
+        """The standard error that the interval was made of."""
+        return (self.high - self.low) / (2 * TWO_SIDED_95)
+
+    @property
     def shrunk(self) -> float:
         """The effect b kept at b (1 - (error / b)^2), or at 0 where the error is the larger.
 
         An effect that was picked because it stands out is too large on average; the positive-part
         rule of James and Stein (1961) takes the more off, the less it stands out.
         """
-        error = (self.high - self.low) / (2 * _TWO_SIDED_95)
+        error = self.error
         return self.effect * (1 - (error / self.effect) ** 2) if abs(self.effect) > error else 0.0
+
+    def contradicts(self, other: "Pooled") -> bool:
+        """Whether the two differ by more than chance alone makes likely (5 %)."""
+        apart = TWO_SIDED_95 * float(np.hypot(self.error, other.error))
+        return abs(self.effect - other.effect) > apart
+
+    def with_evidence(self, other: "Pooled") -> "Pooled":
+        """Both together, each weighing by its precision, 1 / error^2.
+
+        Their errors are taken as independent: they are of other windows.
+        """
+        precision = np.maximum([self.error, other.error], _LEAST_ERROR) ** -2.0
+        effect = float(np.average([self.effect, other.effect], weights=precision))
+        margin = TWO_SIDED_95 / float(np.sqrt(precision.sum()))
+        return Pooled(
+            effect=effect,
+            low=effect - margin,
+            high=effect + margin,
+            campaigns=self.campaigns + other.campaigns,
+            contacted=self.contacted + other.contacted,
+        )
 
 
 def pooled(effects: Iterable[StudiedEffect]) -> Pooled | None:
@@ -100,7 +131,7 @@ def pooled(effects: Iterable[StudiedEffect]) -> Pooled | None:
         for customer_id, part in zip(each.customer_ids, each.influence, strict=True):
             errors[customer_id] = errors.get(customer_id, 0.0) + share * float(part)
     effect = sum(each.weight / total * each.effect for each in chosen)
-    margin = _TWO_SIDED_95 * float(np.sqrt(sum(error**2 for error in errors.values())))
+    margin = TWO_SIDED_95 * float(np.sqrt(sum(error**2 for error in errors.values())))
     return Pooled(
         effect=effect,
         low=effect - margin,

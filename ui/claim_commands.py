@@ -1,18 +1,15 @@
 """`patron offers take|claims|redeem|reverse`: what customers took, and what came of it."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ui.command_options import HERE, JsonOption, ShopOption
+
 if TYPE_CHECKING:
     from agent.ledger import Claim
 
-ShopOption = Annotated[
-    Path, typer.Option("--shop", help="The shop's directory.", show_default=True)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 KeyOption = Annotated[
     str | None,
     typer.Option(
@@ -20,13 +17,12 @@ KeyOption = Annotated[
     ),
 ]
 ClaimArgument = Annotated[str, typer.Argument(help="The claim's id.", metavar="CLAIM")]
-_HERE = Path("shop")
 
 
 def take_command(
     customer: Annotated[str, typer.Option(help="Who takes it.")],
     offer: Annotated[str, typer.Option(help="The offer's id.")],
-    shop: ShopOption = _HERE,
+    shop: ShopOption = HERE,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,7 +38,7 @@ def take_command(
 
 def claims_command(
     customer: Annotated[str, typer.Option(help="Whose.")],
-    shop: ShopOption = _HERE,
+    shop: ShopOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
     """Every offer that a customer took, oldest first, and where it stands."""
@@ -66,7 +62,7 @@ def redeem_command(
         str | None,
         typer.Option(help="The part of it that the offer covers; the whole order by default."),
     ] = None,
-    shop: ShopOption = _HERE,
+    shop: ShopOption = HERE,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -89,7 +85,7 @@ def redeem_command(
 def reverse_command(
     claim: ClaimArgument,
     reason: Annotated[str, typer.Option(help="Why; kept in the audit.")],
-    shop: ShopOption = _HERE,
+    shop: ShopOption = HERE,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -1,27 +1,23 @@
-"""`patron offers learn`: what past campaigns changed, learnt into the shop."""
+"""`patron offers learn`: what past campaigns and own decisions changed, learnt into the shop."""
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from ui.command_options import HERE, JsonOption, ShopOption
 
 if TYPE_CHECKING:
     from finetune.offer_effects import KindEffect, MeasuredEffect, OfferEffects
     from finetune.studied_effects import Pooled
 
-ShopOption = Annotated[
-    Path, typer.Option("--shop", help="The shop's directory.", show_default=True)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print what was learnt as JSON.")]
-_HERE = Path("shop")
 
+def learn_command(shop: ShopOption = HERE, as_json: JsonOption = False) -> None:
+    """Learn what past campaigns and the shop's own explored offers changed, with placebos.
 
-def learn_command(shop: ShopOption = _HERE, as_json: JsonOption = False) -> None:
-    """Learn what past campaigns changed: spend, leaving and redemptions, with placebos.
-
-    Reads the log and contacts.parquet; writes offer_effects.json, which live offers are chosen by.
+    Reads the log, contacts.parquet and the ledger's log of decisions; writes offer_effects.json,
+    which live offers are chosen by.
     """
+    from agent.ledger import Ledger
+    from agent.offer_decisions import logged_choices
     from finetune.effect_learning import learn_effects
     from finetune.offer_effects import EFFECTS_FILE, write_effects
     from retrieval.shop import Shop
@@ -29,7 +25,8 @@ def learn_command(shop: ShopOption = _HERE, as_json: JsonOption = False) -> None
 
     opened = Shop.open(shop)
     with progress_bars(shown=not as_json) as progress:
-        effects = learn_effects(opened, progress)
+        choices = logged_choices(Ledger(opened.ledger_file).decisions())
+        effects = learn_effects(opened, progress, choices=choices)
     write_effects(opened, effects)
     if as_json:
         print(json.dumps(json.loads((opened.directory / EFFECTS_FILE).read_text("utf-8"))))
@@ -58,6 +55,7 @@ def _show(effects: "OfferEffects", currency: str) -> None:
     OUT.print(table)
     for name, kind in effects.kinds.items():
         OUT.print(Text(f"{name}: {_in_words(kind.spend, len(effects.kinds))}"), soft_wrap=True)
+    _show_decisions(effects, currency)
     later = [placebo for placebo in origin.later_placebos if placebo is not None]
     passed = all(placebo.contains_zero for placebo in later)
     OUT.print(
@@ -83,6 +81,52 @@ def _show(effects: "OfferEffects", currency: str) -> None:
     OUT.print(Text("What cannot be known:", style="bold"))
     for sentence in origin.assumptions:
         OUT.print(Text(f"  {sentence}", style="dim"), soft_wrap=True)
+
+
+def _show_decisions(effects: "OfferEffects", currency: str) -> None:
+    """What the shop's own decisions gave, and which evidence each effect rests on."""
+    from rich.text import Text
+
+    from ui.terminal import OUT
+
+    own = effects.decisions
+    if own is None:
+        OUT.print(
+            Text(
+                "Own decisions: none in the ledger. Set explore_share of [offers] in shop.toml to "
+                "learn from them."
+            ),
+            soft_wrap=True,
+        )
+    else:
+        left_out = {
+            "could not have come out otherwise or logged no chances": own.certain,
+            "follow another of the same customer and period": own.repeated,
+            f"are not {effects.origin.window_days} days old": own.unfinished,
+            "are of customers without an order": own.strangers,
+        }
+        why = "; ".join(f"{number:,} {reason}" for reason, number in left_out.items() if number)
+        used = own.read - sum(left_out.values())
+        OUT.print(
+            Text(
+                f"Own decisions: {own.read:,} in the ledger, {used:,} to learn from"
+                + (f" ({why})." if why else ".")
+            ),
+            soft_wrap=True,
+        )
+        for name, kind in own.kinds.items():
+            if kind.effect is not None:
+                said = _money(kind.pooled(), currency)
+                OUT.print(
+                    Text(
+                        f"  {name}: {said} of spend per offer made, {kind.offered:,} with it and "
+                        f"{kind.without:,} without, {kind.explored:,} of them picked by chance "
+                        "alone."
+                    ),
+                    soft_wrap=True,
+                )
+    for name, evidence in effects.rests_on.items():
+        OUT.print(Text(f"{name} rests on {evidence}."), soft_wrap=True)
 
 
 def _cells(kind: "KindEffect", currency: str) -> list[str]:

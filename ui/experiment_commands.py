@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.experiments import Metric
+from ui.command_options import HERE, JsonOption, ShopOption
 from ui.experiment_options import (
-    HERE,
     AlphaOption,
     CustomersOption,
     EffectOption,
     HoldoutOption,
     HorizonOption,
     IdArgument,
-    JsonOption,
     MetricOption,
     PowerOption,
-    ShopOption,
     TierOption,
 )
 

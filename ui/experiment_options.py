@@ -7,11 +7,6 @@ import typer
 
 from agent.experiments import Metric
 
-HERE = Path("shop")
-ShopOption = Annotated[
-    Path, typer.Option("--shop", help="The shop's directory.", show_default=True)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 IdArgument = Annotated[str, typer.Argument(help="The experiment's name.", metavar="ID")]
 MetricOption = Annotated[
     Metric,

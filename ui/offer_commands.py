@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ui.claim_commands import claims_command, redeem_command, reverse_command, take_command
+from ui.command_options import HERE, JsonOption, ShopOption
 from ui.effect_commands import learn_command
+from ui.ledger_commands import ledger_app
 from ui.plan_command import plan_command
 
 if TYPE_CHECKING:
@@ -21,18 +23,13 @@ offers_app = typer.Typer(
 )
 codes_app = typer.Typer(help="One-time codes of the offers that need them.", no_args_is_help=True)
 offers_app.add_typer(codes_app, name="codes")
+offers_app.add_typer(ledger_app, name="ledger")
 offers_app.command("learn")(learn_command)
 offers_app.command("plan")(plan_command)
 offers_app.command("take")(take_command)
 offers_app.command("claims")(claims_command)
 offers_app.command("redeem")(redeem_command)
 offers_app.command("reverse")(reverse_command)
-
-ShopOption = Annotated[
-    Path, typer.Option("--shop", help="The shop's directory.", show_default=True)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-HERE = Path("shop")
 
 
 @offers_app.command()

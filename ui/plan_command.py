@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ui.command_options import HERE, JsonOption, ShopOption
+
 if TYPE_CHECKING:
     from agent.offer_plan import OfferPlan
 
-_HERE = Path("shop")
-
 
 def plan_command(
-    shop: Annotated[
-        Path, typer.Option("--shop", help="The shop's directory.", show_default=True)
-    ] = _HERE,
+    shop: ShopOption = HERE,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -26,7 +24,7 @@ def plan_command(
     out: Annotated[
         Path | None, typer.Option(help="Where to write it; offer_plan.csv of the shop by default.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Plan at most one offer a customer so that the expected gain of all is highest.
 
