@@ -18,8 +18,9 @@ from finetune.adapter import (
 )
 from finetune.base_model import BaseModelFiles, load_base_model
 from finetune.calibration import Floats
+from finetune.packed_pass import PASS_TOKENS, PackedDecoder, packed_batches
 from finetune.prior import Prior
-from finetune.slots import Slots, build_slots, encode_prompt, label_weights, pad_right, slot_logits
+from finetune.slots import Slots, build_slots, encode_prompt, label_weights, packed_slot_logits
 from retrieval.history import History
 from retrieval.progress import Progress, no_progress
 from retrieval.shop import ShopSettings
@@ -46,7 +47,7 @@ class LoraPredictor:
     ) -> None:
         self.manifest = manifest
         self.prior = prior
-        self._model = model
+        self._decoder = PackedDecoder(model, slots.head)
         self._files = files
         self._slots = slots
         self._weights = label_weights(model, slots)
@@ -71,31 +72,30 @@ class LoraPredictor:
         self,
         histories: Sequence[History],
         *,
-        batch_size: int = 16,
+        pass_tokens: int = PASS_TOKENS,
         progress: Progress = no_progress,
     ) -> Logits:
         """Label logits of histories, in their order.
 
         Args:
             histories: rendered for the same token budget as in training.
-            batch_size: prompts a pass; batches hold prompts of similar length.
-            progress: told after each batch.
+            pass_tokens: at most so many tokens a pass; memory does not grow with the histories.
+            progress: told after each pass.
         """
         prompts = [encode_prompt(self._files, self._slots, history.text) for history in histories]
-        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         tier = np.zeros((len(prompts), len(self._slots.tier_ids)))
         churn = np.zeros((len(prompts), 2))
-        for start in range(0, len(order), batch_size):
-            bucket = order[start : start + batch_size]
-            tier[bucket], churn[bucket] = self._pass([prompts[index] for index in bucket])
-            progress("Scoring customers", start + len(bucket), len(order))
+        done = 0
+        for batch in packed_batches([len(prompt) for prompt in prompts], pass_tokens):
+            tier[batch], churn[batch] = self._pass([prompts[index] for index in batch])
+            done += len(batch)
+            progress("Scoring customers", done, len(prompts))
         return Logits(tier=tier, churn=churn)
 
     @torch.inference_mode()
     def _pass(self, prompts: list[list[int]]) -> tuple[Floats, Floats]:
-        decoder = self._model.get_decoder()
         with self._lock:
-            hidden = decoder(input_ids=pad_right(prompts), use_cache=False).last_hidden_state
-        lengths = [len(prompt) for prompt in prompts]
-        tier, churn = slot_logits(hidden, lengths, self._slots, self._weights)
+            packing = self._decoder.pack(prompts)
+            hidden = self._decoder.hidden(packing)
+        tier, churn = packed_slot_logits(hidden, packing.ends, self._slots, self._weights)
         return tier.double().numpy(), churn.double().numpy()

@@ -1,7 +1,8 @@
 """The predictor's question as token ids, and the two answers read from one forward pass.
 
-A prompt is a history followed by a fixed tail whose lines end in ':'. The hidden state at each of
-those ':' predicts the answer; only the label tokens' logits are computed, never the vocabulary.
+A prompt is a fixed head (may be empty), a history and a fixed tail whose lines end in ':'. The
+hidden state at each of those ':' predicts the answer; only the label tokens' logits are computed,
+never the vocabulary.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,9 @@ from retrieval.errors import ShopError
 PROMPT = "predict"
 CHURN_LABELS = ("no", "yes")
 
+# Where the history goes; no text of ours holds it.
+_PLACE = "\0"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slots:
@@ -29,6 +33,7 @@ class Slots:
         churn_offset: the same for churn.
         tier_ids: label token ids, lowest tier first.
         churn_ids: label token ids of no and yes.
+        head: token ids before the history.
     """
 
     tail: tuple[int, ...]
@@ -36,6 +41,7 @@ class Slots:
     churn_offset: int
     tier_ids: tuple[int, ...]
     churn_ids: tuple[int, ...]
+    head: tuple[int, ...] = ()
 
     @property
     def label_ids(self) -> tuple[int, ...]:
@@ -44,13 +50,14 @@ class Slots:
 
 
 def build_slots(files: BaseModelFiles, tiers: Sequence[str]) -> Slots:
-    """Work out the tail and label ids for a base model.
+    """Work out head, tail and label ids for a base model.
 
     Raises:
         ShopError: a tier name is not one token of this model.
     """
-    tail_text = load_prompt(PROMPT).render(history="").rstrip("\n")
-    tail = token_ids(files, tail_text)
+    # Apart from the history, so that they are the same tokens for every customer.
+    before, _, after = load_prompt(PROMPT).render(history=_PLACE).rstrip("\n").partition(_PLACE)
+    tail = token_ids(files, after)
     colons = [index - len(tail) for index, token in enumerate(tail) if token == tail[-1]]
     if len(colons) != 2:
         raise ShopError(
@@ -63,12 +70,13 @@ def build_slots(files: BaseModelFiles, tiers: Sequence[str]) -> Slots:
         churn_offset=colons[1],
         tier_ids=tuple(_label_id(files, tier) for tier in tiers),
         churn_ids=tuple(_label_id(files, label) for label in CHURN_LABELS),
+        head=tuple(token_ids(files, before)),
     )
 
 
 def encode_prompt(files: BaseModelFiles, slots: Slots, history_text: str) -> list[int]:
-    """Token ids of a whole prompt: history, then tail."""
-    return token_ids(files, history_text) + list(slots.tail)
+    """Token ids of a whole prompt: head, history, tail."""
+    return [*slots.head, *token_ids(files, history_text), *slots.tail]
 
 
 def pad_right(sequences: Sequence[Sequence[int]], pad: int = 0) -> Tensor:
@@ -99,6 +107,26 @@ def slot_logits(
     tiers = len(slots.tier_ids)
     tier = hidden[rows, ends + slots.tier_offset] @ label_weights[:tiers].T
     churn = hidden[rows, ends + slots.churn_offset] @ label_weights[tiers:].T
+    return tier, churn
+
+
+def packed_slot_logits(
+    hidden: Tensor, ends: Tensor, slots: Slots, label_weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Label logits at both slots of prompts that lie end to end.
+
+    Args:
+        hidden: final hidden states `[tokens, width]`.
+        ends: index behind each prompt's last token `[prompts]`.
+        slots: where to look.
+        label_weights: output embeddings of `slots.label_ids`: `[labels, width]`.
+
+    Returns:
+        Tier logits `[prompts, tiers]` and churn logits `[prompts, 2]`.
+    """
+    tiers = len(slots.tier_ids)
+    tier = hidden[ends + slots.tier_offset] @ label_weights[:tiers].T
+    churn = hidden[ends + slots.churn_offset] @ label_weights[tiers:].T
     return tier, churn
 
 

@@ -61,8 +61,8 @@ def test_answers_keep_the_order_of_the_questions(
     predictor: LoraPredictor, histories: list[History]
 ) -> None:
     order = np.random.default_rng(0).permutation(len(histories))
-    straight = predictor.logits(histories, batch_size=7)
-    shuffled = predictor.logits([histories[index] for index in order], batch_size=5)
+    straight = predictor.logits(histories, pass_tokens=500)
+    shuffled = predictor.logits([histories[index] for index in order], pass_tokens=300)
     expected = Logits(tier=straight.tier[order], churn=straight.churn[order])
     assert _close(shuffled, expected, 1e-4)
 
@@ -72,9 +72,13 @@ def test_progress_ends_at_the_number_of_customers(
 ) -> None:
     seen: list[tuple[int, int]] = []
     predictor.logits(
-        histories, batch_size=25, progress=lambda step, done, total: seen.append((done, total))
+        histories, pass_tokens=2000, progress=lambda step, done, total: seen.append((done, total))
     )
-    assert seen == [(25, 60), (50, 60), (60, 60)]
+    done = [count for count, _ in seen]
+    assert len(done) > 2
+    assert done == sorted(set(done))
+    assert {total for _, total in seen} == {60}
+    assert done[-1] == 60
 
 
 def test_threads_get_the_same_answers_as_one(
