@@ -34,7 +34,7 @@ from agent.understanding import Turn as Request
 from agent.understanding import matching_categories, understand
 from agent.viewer import Viewer
 from agent.writer import REPLACED, WRITTEN, write_sentences
-from finetune.drivers import can_explain, explain
+from finetune.drivers import can_explain
 from finetune.scoring import Score, score_all
 from retrieval.arranging import Judge
 from retrieval.errors import UnknownCustomerError
@@ -691,8 +691,7 @@ class Agent:
         predictor = self._resources.predictor()
         if predictor.manifest.adapter_id != prediction.adapter_id or not can_explain(predictor):
             return prediction
-        drivers = explain(predictor, known.past, known.history, self.shop.settings)
-        return replace(prediction, drivers=drivers.lines)
+        return replace(prediction, drivers=self._resources.drivers(predictor, known))
 
     def _recommend(
         self,

@@ -21,6 +21,7 @@ from agent.offers import OfferBook
 from finetune.adapter import current_adapter
 from finetune.base_model import BaseModelFiles, find_base_model, token_counter
 from finetune.contacts import CONTACTS_FILE, Contact, contacts_by_customer
+from finetune.drivers import Driver, explain
 from finetune.indexing import SOURCES
 from finetune.item_judge import ItemJudge
 from finetune.lora_predictor import LoraPredictor
@@ -42,6 +43,8 @@ from retrieval.progress import Progress, no_progress
 from retrieval.shop import Shop
 from retrieval.time_split import present
 from retrieval.vector_store import CollectionName
+
+_DRIVERS_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,8 @@ class Resources:
         self._snapshot: tuple[tuple[object, ...], Snapshot] | None = None
         self._retired: Generation | None = None
         self._predictor: tuple[Path, LoraPredictor] | None = None
+        # By adapter and history, the oldest first; a history tells every event it was made from.
+        self._drivers: dict[tuple[str, History], tuple[Driver, ...]] = {}
 
     @cached_property
     def base_model(self) -> BaseModelFiles:
@@ -189,6 +194,24 @@ class Resources:
                 loaded = LoraPredictor.load(folder, self.base_model, self.shop.settings)
                 self._predictor = (folder, loaded)
             return self._predictor[1]
+
+    def drivers(self, predictor: LoraPredictor, known: KnownCustomer) -> tuple[Driver, ...]:
+        """What each line of a customer's history adds; computed once while the history stands.
+
+        Raises:
+            AdapterError: the adapter was made before drivers.
+        """
+        key = (predictor.manifest.adapter_id, known.history)
+        with self._lock:
+            kept = self._drivers.get(key)
+        if kept is not None:
+            return kept
+        drivers = explain(predictor, known.past, known.history, self.shop.settings).lines
+        with self._lock:
+            while len(self._drivers) >= _DRIVERS_KEPT:
+                del self._drivers[next(iter(self._drivers))]
+            self._drivers[key] = drivers
+        return drivers
 
     def customer(
         self, snapshot: Snapshot, customer_id: str, as_of: datetime | None = None

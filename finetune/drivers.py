@@ -17,6 +17,7 @@ from finetune.customer_features import FEATURES, customer_features
 from finetune.errors import AdapterError
 from finetune.lora_predictor import LoraPredictor
 from finetune.prior import Answers, Prior
+from finetune.scoring import season_factor
 from retrieval.history import History, usual_spend
 from retrieval.orders import CustomerPast
 from retrieval.shop import ShopSettings
@@ -102,7 +103,8 @@ class Driver:
     Attributes:
         text: the line.
         churn_risk_change: above 0 where the line raises the risk.
-        expected_spend_change: over the horizon, minor units.
+        expected_spend_change: over the horizon, its season corrected as the prediction's, minor
+            units.
         tier_chance_change: of the chance of the value tier that is predicted with every line.
     """
 
@@ -187,12 +189,13 @@ def explain(
     churn, spend, tiers = (
         of[0] - of[1:] for of in (answers.churn, answers.spend, answers.tiers[:, tier])
     )
+    season = season_factor(predictor.manifest, past.as_of)
     drivers = [
         Driver(
             line=kind,
             text=text,
             churn_risk_change=float(churn[index]),
-            expected_spend_change=float(spend[index]),
+            expected_spend_change=season * float(spend[index]),
             tier_chance_change=float(tiers[index]),
         )
         for index, (kind, text) in enumerate(zip(kinds, history.lines, strict=True))

@@ -364,12 +364,12 @@ def predict(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Value tier, churn risk, expected spend, lifetime value and stage of one customer."""
+    """Value tier, churn risk, spend, lifetime value and stage of one customer, and why."""
     from ui.terminal import show_prediction
 
     with _agent(shop, shown=not as_json) as agent:
         moment = None if as_of is None else as_of.replace(tzinfo=agent.shop.zone)
-        prediction = agent.predict(customer, as_of=moment)
+        prediction = agent.predict(customer, as_of=moment, explained=True)
     if as_json:
         _print_json(prediction.to_json())
     else:

@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -508,8 +508,10 @@ class _Page:
         if customer_id is None:
             return
         agent = self._agent_of(viewer)
+        card = None
         try:
-            shown = self._show_card(viewer, agent.card(customer_id))
+            card = agent.card(customer_id)
+            shown = self._show_card(viewer, card)
         except UnknownCustomerError:
             if viewer.is_desk:
                 raise
@@ -530,6 +532,11 @@ class _Page:
             **self._show_items(viewer, customer_id, picks.items),
             **({} if picks.offer is None else self._show_offer(viewer, customer_id, picks.offer)),
         }
+        if card is not None and viewer.is_desk:
+            # Last, for it reads the history once a line.
+            explained = agent.predict(customer_id, explained=True)
+            card = replace(card, prediction=explained)
+            yield {self._headline: _filled(cards.headline_html(card, viewer))}
 
     def _show_card(self, viewer: Viewer, card: CustomerCard) -> Updates:
         return {

@@ -1,6 +1,6 @@
 """The page's cards as HTML: pure functions from values. Whatever comes from data is escaped."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, time, timedelta
 
 from agent.answers import CustomerCard, Prediction, RecentOrder
@@ -8,6 +8,7 @@ from agent.ledger import Claim
 from agent.offer_choice import NoOffer, OfferDecision
 from agent.offers import Offer
 from agent.viewer import Viewer
+from finetune.drivers import Driver
 from retrieval.evidence import Evidence
 from retrieval.money import format_money
 from retrieval.ranking import Recommendation
@@ -19,6 +20,10 @@ from ui.spend_chart import spend_chart
 _RAISED_RISK, _HIGH_RISK = 0.25, 0.5
 _MOST_TITLES = 3
 _LONGEST_TITLE = 80
+_MOST_DRIVERS = 4
+# A driver of this many points fills its half of the bar, or the largest one where it is larger.
+_FULL_BAR_POINTS = 5
+_MINUS = "\N{MINUS SIGN}"
 
 
 def header_html(shop_name: str, viewer: Viewer) -> str:
@@ -48,6 +53,7 @@ def headline_html(card: CustomerCard, viewer: Viewer) -> str:
 <div class="title-row"><h1>Customer {escape(card.customer_id)}</h1>{stage}</div>
 <p class="quiet">As of {_day(card.as_of.date())}</p>
 {scores}
+{_drivers(card.prediction)}
 {_similar(card.similar_left)}
 </section>"""
 
@@ -215,6 +221,61 @@ def _tier_row(tier: str, share: float, *, chosen: bool) -> str:
     )
 
 
+def _drivers(prediction: Prediction | None) -> str:
+    """What moves the churn risk: the largest as bars, every line behind a fold."""
+    if prediction is None or not prediction.drivers:
+        return ""
+    drivers = prediction.drivers
+    moving = [driver for driver in drivers if driver.points][:_MOST_DRIVERS]
+    full = max(_FULL_BAR_POINTS, *(abs(driver.points) for driver in drivers))
+    bars = "".join(_driver_bar(driver, full) for driver in moving)
+    rows = "".join(_driver_row(driver, prediction.currency) for driver in drivers)
+    return f"""
+<div class="score">
+<h2>What moves the risk</h2>
+{f'<ul class="drivers">{bars}</ul>' if bars else "<p>No line of the history does on its own.</p>"}
+<details><summary>{_counted_lines(drivers)} of the history</summary>
+<table><thead><tr><th scope="col">Line</th><th scope="col" class="number">Risk, points</th>
+<th scope="col" class="number">Spend</th></tr></thead><tbody>{rows}</tbody></table>
+<p class="quiet">What each line adds: the prediction with it less the prediction without it.</p>
+</details>
+</div>"""
+
+
+def _driver_bar(driver: Driver, full: int) -> str:
+    width = 50 * abs(driver.points) / full
+    side = "raises" if driver.points > 0 else "lowers"
+    return (
+        f"<li><span>{escape(_capital(driver.line.value))}"
+        f'<span class="quiet">{escape(driver.text)}</span></span>'
+        f'<span class="pull" aria-hidden="true"><span class="{side}" '
+        f'style="width:{width:.1f}%"></span></span>'
+        f'<span><span class="sr">{side} the risk, points: </span>{_signed(driver.points)}</span>'
+        "</li>"
+    )
+
+
+def _driver_row(driver: Driver, currency: str) -> str:
+    spend = round(driver.expected_spend_change)
+    amount = f"{_sign(spend)}{_money(abs(spend), currency)}"
+    return (
+        f"<tr><td>{escape(driver.text)}</td>"
+        f'<td class="number">{_signed(driver.points)}</td><td class="number">{amount}</td></tr>'
+    )
+
+
+def _counted_lines(drivers: Sequence[Driver]) -> str:
+    return "The one line" if len(drivers) == 1 else f"All {len(drivers)} lines"
+
+
+def _signed(number: int) -> str:
+    return f"{_sign(number)}{abs(number)}"
+
+
+def _sign(number: int) -> str:
+    return "+" if number > 0 else _MINUS if number < 0 else ""
+
+
 def _similar(similar_left: tuple[int, int] | None) -> str:
     if similar_left is None:
         return ""
@@ -291,4 +352,8 @@ def _short(title: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+    return f"{_capital(text).rstrip('.')}."
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"

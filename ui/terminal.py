@@ -20,6 +20,7 @@ from agent.answers import Answer, Prediction, Recommendations
 from agent.facts import percent
 from agent.offer_choice import NoOffer, OfferDecision
 from finetune.batch_scoring import ScoringReport
+from finetune.drivers import Driver
 from finetune.evaluation import METRICS, Evaluation
 from finetune.registry import LISTED_METRICS, ListedAdapter
 from retrieval.catalogue_files import CatalogueReport
@@ -201,9 +202,23 @@ def show_prediction(prediction: Prediction) -> None:
     }
     for name, value in rows.items():
         table.add_row(name, Text(value))
+    if prediction.drivers is None:
+        table.add_row("what moves it", Text("This adapter cannot tell; --keep-weights makes one."))
+    for number, driver in enumerate(prediction.drivers or ()):
+        table.add_row("" if number else "what moves it", Text(_moves(driver, prediction)))
     for record in prediction.evidence:
         table.add_row(record.id, Text(record.text, style="dim"))
     OUT.print(table)
+
+
+def _moves(driver: Driver, prediction: Prediction) -> str:
+    """What one line of the history adds to risk and spend."""
+    spend = round(driver.expected_spend_change)
+    amount = format_money(abs(spend), prediction.currency)
+    return (
+        f"risk {driver.points:+d} {'point' if abs(driver.points) == 1 else 'points'}, spend "
+        f"{'-' if spend < 0 else '+'}{amount}: {driver.text}"
+    )
 
 
 def show_items(items: tuple[Recommendation, ...], currency: str) -> None:

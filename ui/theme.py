@@ -101,6 +101,16 @@ footer {{ display: none !important; }}
 .bar {{ height: 6px; border-radius: 3px; background: #e8ebef; overflow: hidden; }}
 .bar span {{ display: block; height: 100%; background: #9db4b2; }}
 .chosen .bar span {{ background: {ACCENT}; }}
+.drivers li {{ display: grid; grid-template-columns: minmax(0, 1fr) 96px 28px; gap: 10px;
+  align-items: center; padding: 4px 0; margin: 0; }}
+.drivers .quiet {{ display: block; font-size: 12px; line-height: 1.4; overflow-wrap: anywhere; }}
+.drivers li > :last-child {{ text-align: right; font-weight: 600;
+  font-variant-numeric: tabular-nums; white-space: nowrap; }}
+.pull {{ position: relative; height: 10px; background: linear-gradient(#b7bec8, #b7bec8) center /
+  1px 100% no-repeat, #eef1f4; border-radius: 3px; }}
+.pull span {{ position: absolute; top: 1px; bottom: 1px; border-radius: 2px; }}
+.pull .raises {{ left: 50%; background: #c23b29; }}
+.pull .lowers {{ right: 50%; background: #2f8650; }}
 .facts {{ display: grid; grid-template-columns: 1fr 1fr; gap: 12px 16px; margin: 16px 0 0; }}
 .facts dt {{ color: {QUIET}; font-size: 13px; font-weight: 400; }}
 .facts dd {{ margin: 0; font-size: 15px; font-weight: 600; font-variant-numeric: tabular-nums; }}

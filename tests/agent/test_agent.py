@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import tomlkit
@@ -21,6 +22,7 @@ from agent.offer_rules import Rule
 from agent.offers import Covers, Eligibility, OfferBook
 from agent.stream import Finished, Offered, Predicted, Recommended, Said, Understood
 from agent.viewer import Viewer
+from finetune.drivers import Drivers, explain
 from finetune.indexing import index_shop
 from finetune.offer_effects import write_effects
 from retrieval.errors import IndexMissingError, UnknownCustomerError
@@ -117,7 +119,7 @@ def test_drivers_are_computed_only_to_explain(
     def never(*_: object) -> None:
         raise AssertionError("computed for nobody")
 
-    monkeypatch.setattr("agent.agent.explain", never)
+    monkeypatch.setattr("agent.resources.explain", never)
     for question in ("Who is this customer?", "What are they worth?", "What can we offer?"):
         ask(agent, question)
     agent.card("c04")
@@ -127,6 +129,36 @@ def test_drivers_are_computed_only_to_explain(
     assert "raises" not in answer.text
     with pytest.raises(AccessError):
         shopper.predict("c04", explained=True)
+
+
+def test_drivers_are_computed_once_while_the_history_stands(
+    agent: Agent, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def counted(*arguments: Any) -> Drivers:
+        asked.append(arguments)
+        return explain(*arguments)
+
+    monkeypatch.setattr("agent.resources.explain", counted)
+    first = agent.predict("c04", explained=True)
+    assert agent.predict("c04", explained=True) == first
+    assert ask(agent, "Are they leaving?").prediction == first
+    assert len(asked) == 1
+    agent.predict("c05", explained=True)
+    agent.predict("c04", as_of=datetime(2024, 3, 1, tzinfo=UTC), explained=True)
+    assert len(asked) == 3
+    agent.observe(
+        Event(
+            customer_id="c04",
+            timestamp=present(shop) + timedelta(hours=1),
+            order_id="new-1",
+            item_id="cake",
+            amount=1299,
+        )
+    )
+    assert agent.predict("c04", explained=True).drivers != first.drivers
+    assert len(asked) == 4
 
 
 def test_drivers_do_not_hold_up_the_verdict(agent: Agent) -> None:

@@ -16,7 +16,7 @@ from finetune.drivers import LINES, Drivers, LineKind, can_explain, explain, lin
 from finetune.errors import AdapterError
 from finetune.lora_predictor import Logits, LoraPredictor
 from finetune.prior import Prior
-from finetune.scoring import score_all
+from finetune.scoring import score_all, season_factor
 from prompts.library import load_prompt
 from retrieval.catalogue import Catalogue, Item
 from retrieval.history import History, render_history
@@ -211,7 +211,8 @@ def test_the_priors_side_is_its_answer_without_what_the_line_says(
             without[0, FEATURES.index(feature)] = prior.neutral[FEATURES.index(feature)]
         before, after = prior.answers_of(row), prior.answers_of(without)
         assert risk == pytest.approx(before.churn[0] - after.churn[0], abs=1e-6)
-        assert spend == pytest.approx(before.spend[0] - after.spend[0], abs=1e-3)
+        season = season_factor(predictor.manifest, past.as_of)
+        assert spend == pytest.approx(season * (before.spend[0] - after.spend[0]), abs=1e-3)
 
 
 def test_a_line_as_in_the_mean_example_moves_nothing(

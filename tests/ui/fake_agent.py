@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from agent.offer_rules import Rule, RuleLine
 from agent.offers import Offer, OfferKind
 from agent.stream import Finished, Offered, Predicted, Recommended, Said, StreamEvent, Understood
 from agent.viewer import Viewer
+from finetune.drivers import Driver, LineKind
 from finetune.value import Stage
 from retrieval.errors import ShopError, UnknownCustomerError
 from retrieval.evidence import Evidence
@@ -129,6 +130,12 @@ class FakeAgent:
             prediction=_prediction(customer_id) if desk else None,
             similar_left=(6, 10) if desk else None,
         )
+
+    def predict(self, customer_id: str, *, explained: bool = False) -> Prediction:
+        self.viewer.check_may_see(customer_id)
+        self.viewer.check_desk("A prediction")
+        prediction = _prediction(customer_id)
+        return replace(prediction, drivers=_DRIVERS) if explained else prediction
 
     def chat(
         self, text: str, *, customer_id: str | None = None, conversation_id: str
@@ -288,6 +295,27 @@ def _prediction(customer_id: str) -> Prediction:
         evidence=(),
     )
 
+
+_DRIVERS = tuple(
+    Driver(
+        line=line,
+        text=text,
+        churn_risk_change=risk,
+        expected_spend_change=spend,
+        tier_chance_change=0.0,
+    )
+    for line, text, risk, spend in (
+        (
+            LineKind.RHYTHM,
+            "Last order 40 days ago, usual gap 4 days: very late.",
+            0.061,
+            -1_230.0,
+        ),
+        (LineKind.TOTALS, "In all 96 orders in 12 months, average 50.", -0.032, 410.0),
+        (LineKind.BASKET, f"Last order 18: {HOSTILE_TITLE}.", 0.012, 0.0),
+        (LineKind.FAVOURITES, "Often buys FLUID MILK WHITE ONLY.", -0.002, 30.0),
+    )
+)
 
 _OFFER = Offer(
     offer_id="yogurt",

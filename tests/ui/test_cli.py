@@ -193,8 +193,13 @@ def test_predict(run: Run, shop: Shop) -> None:
     assert code == 0
     assert document["customer_id"] == "c04"
     assert document["evidence"]
+    changes = [driver["churn_risk_change"] for driver in document["drivers"]]
+    assert changes == sorted(changes, key=abs, reverse=True)
+    assert changes[0] != 0
     code, out, _ = run("predict", "c04", "--shop", shop.directory)
     assert "churn risk" in out
+    assert "what moves it" in out
+    assert "points" in out
     code, _, err = run("predict", "nobody", "--shop", shop.directory, "--json")
     assert (code, json.loads(err)["error"]["code"]) == (2, "unknown_customer")
 

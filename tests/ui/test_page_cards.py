@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,60 @@ def test_the_desk_sees_scores_and_a_shopper_does_not(agent: FakeAgent) -> None:
     assert "6 of 10" in cards.headline_html(card, DESK)
     assert "34%" not in cards.headline_html(card, SHOPPER)
     assert "History as the model reads it" not in cards.details_html(card, SHOPPER)
+
+
+def test_drivers_stand_on_their_side_with_every_line_behind(agent: FakeAgent) -> None:
+    card = agent.card("1229")
+    assert "What moves the risk" not in cards.headline_html(card, DESK)
+    explained = replace(card, prediction=agent.predict("1229", explained=True))
+    shown = cards.headline_html(explained, DESK)
+    bars, table = shown.split("<details>")
+    assert re.findall(r'class="(raises|lowers)" style="width:([\d.]+)%', bars) == [
+        ("raises", "50.0"), ("lowers", "25.0"), ("raises", "8.3"),
+    ]  # fmt: skip
+    assert "+6" in bars
+    assert "\u22123" in bars
+    assert "Often buys" not in bars  # it moves the risk by less than a point
+    assert "All 4 lines" in table
+    assert "Often buys" in table
+    assert "\u2212&#36;12.30" in table
+    assert "<img" not in shown
+    for internal in ("moves the risk", "Last order 40"):
+        assert internal not in cards.headline_html(explained, SHOPPER)
+
+
+def test_a_history_that_moves_nothing_says_so(agent: FakeAgent) -> None:
+    still = tuple(
+        replace(driver, churn_risk_change=0.001)
+        for driver in agent.predict("1229", explained=True).drivers or ()
+    )
+    card = agent.card("1229")
+    assert card.prediction is not None
+    shown = cards.headline_html(
+        replace(card, prediction=replace(card.prediction, drivers=still)), DESK
+    )
+    assert "No line of the history does on its own." in shown
+    assert 'class="drivers"' not in shown
+
+
+def test_the_desk_sees_the_interval_and_the_season_and_the_shopper_neither(
+    agent: FakeAgent,
+) -> None:
+    card = agent.card("1229")
+    shown = cards.headline_html(card, DESK)
+    assert "80% between &#36;60.10 and &#36;1,175.00." in shown
+    assert "Season unknown: the log holds only 364 days" in shown
+    for internal in ("80% between", "Season"):
+        assert internal not in cards.headline_html(card, SHOPPER)
+
+
+def test_a_card_without_an_interval_says_how_to_get_one(agent: FakeAgent) -> None:
+    card = agent.card("1229")
+    assert card.prediction is not None
+    bare = replace(card.prediction, expected_spend_low=None, expected_spend_high=None, season=None)
+    shown = cards.headline_html(replace(card, prediction=bare), DESK)
+    assert "patron finetune --keep-weights" in shown
+    assert "between" not in shown
 
 
 def test_a_shopper_without_an_order_is_welcomed() -> None:
