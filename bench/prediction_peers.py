@@ -1,10 +1,10 @@
-"""What predictions are compared with: RFM models, boosted trees and the customer-value models.
+"""What predictions are compared with: RFM models, boosted trees, an LSTM, customer-value models.
 
 All are fitted on the training cut-off alone, and answer about the test customers.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -12,6 +12,7 @@ import lightgbm
 import numpy as np
 from sklearn.metrics import log_loss, mean_tweedie_deviance
 
+from bench.prediction_lstm import lstm_scores
 from bench.prediction_measures import System
 from bench.report import Report
 from finetune.baselines import (
@@ -25,11 +26,13 @@ from finetune.bg_nbd import fit_bg_nbd
 from finetune.calibration import Floats
 from finetune.gamma_gamma import expected_spend, fit_gamma_gamma
 from finetune.labels import Example, tier_of
+from finetune.metrics import spearman
 from finetune.rfm import rfm_of
 from retrieval.history import usual_spend
 from retrieval.orders import CustomerPast
 from retrieval.shop import ChurnDefinition, ChurnSettings
 
+_LOGISTIC = "logistic_rfm"
 _DAYS_A_WEEK = 7
 _VALIDATION_SHARE = 0.2
 _TWEEDIE_POWER = 1.3
@@ -70,17 +73,78 @@ def peer_systems(task: Task, report: Report) -> dict[str, System]:
     Logistic regression predicts log spend, so that its spend and its mean with others only rank.
     """
     horizon = task.churn.horizon_days
-    logistic = LogisticRfm(horizon).fit(task.train, task.thresholds).scores(task.pasts)
-    boosted = _lightgbm(task, report)
+    order = np.random.default_rng(task.seed).permutation(len(task.train))
+    held, learnt = np.split(order, [round(_VALIDATION_SHARE * len(order))])
+    answers = _learning_peers(task, report)
+    validation = replace(
+        task,
+        train=[task.train[index] for index in learnt],
+        pasts=[task.train[index].past for index in held],
+    )
+    report.say("  the same without a fifth of the customers, to choose the best two by:")
+    best = _best_two(
+        answers, _learning_peers(validation, report), [task.train[index] for index in held], report
+    )
     past_spend = past_spend_scores(task.pasts, horizon, task.thresholds)
     return {
         "recency": System(scores=recency_scores(task.pasts), money=False),
         "past_spend": System(scores=past_spend, money=True),
-        "logistic_rfm": System(scores=logistic, money=False),
-        "lightgbm_rfm": System(scores=boosted, money=True),
-        "bg_nbd": System(scores=_bg_nbd(task, report), money=True),
-        "mean_of_best_two": System(scores=_mean(logistic, boosted), money=False),
+        **{
+            name: System(scores=scores, money=name != _LOGISTIC) for name, scores in answers.items()
+        },
+        "mean_of_best_two": System(scores=best, money=False),
     }
+
+
+def _learning_peers(task: Task, report: Report) -> dict[str, BaselineScores]:
+    """Answers of the peers that learn from customers."""
+    return {
+        _LOGISTIC: LogisticRfm(task.churn.horizon_days)
+        .fit(task.train, task.thresholds)
+        .scores(task.pasts),
+        "lightgbm_rfm": _lightgbm(task, report),
+        "bg_nbd": bg_nbd_scores([example.past for example in task.train], task, report),
+        "lstm": lstm_scores(task.train, task.pasts, task.thresholds, task.seed, report),
+    }
+
+
+def _best_two(
+    answers: Mapping[str, BaselineScores],
+    validated: Mapping[str, BaselineScores],
+    held: Sequence[Example],
+    report: Report,
+) -> BaselineScores:
+    """Mean chance of leaving and mean log spend of the two best; it names no tier.
+
+    The best in chance of leaving have the lowest log loss on validation customers, the best in
+    spend the highest rank correlation there.
+    """
+    churned = [example.churned for example in held]
+    spends = [float(example.spend) for example in held]
+    losses = {
+        name: log_loss(churned, scores.churn, labels=[False, True])
+        for name, scores in validated.items()
+        if scores.churn_is_probability
+    }
+    ranks = {
+        name: spearman(spends, scores.spend)
+        for name, scores in validated.items()
+        if scores.spend is not None
+    }
+    leaving = sorted(losses, key=lambda name: losses[name])[:2]
+    spending = sorted(ranks, key=lambda name: -ranks[name])[:2]
+    report.say(f"  mean_of_best_two: {' and '.join(leaving)}; spend: {' and '.join(spending)}")
+    return BaselineScores(
+        churn=np.mean([answers[name].churn for name in leaving], axis=0),
+        churn_is_probability=True,
+        tiers=None,
+        spend=np.mean([_log_spend(name, answers[name]) for name in spending], axis=0),
+    )
+
+
+def _log_spend(name: str, scores: BaselineScores) -> Floats:
+    assert scores.spend is not None
+    return scores.spend if name == _LOGISTIC else np.log1p(np.maximum(scores.spend, 0.0))
 
 
 def _lightgbm(task: Task, report: Report) -> BaselineScores:
@@ -149,13 +213,13 @@ def _lightgbm(task: Task, report: Report) -> BaselineScores:
     )
 
 
-def _bg_nbd(task: Task, report: Report) -> BaselineScores:
-    """BG/NBD and gamma-gamma.
+def bg_nbd_scores(customers: Sequence[CustomerPast], task: Task, report: Report) -> BaselineScores:
+    """BG/NBD and gamma-gamma, fitted to customers without their outcomes.
 
     They know no decline of spend: there, low expected spend for the customer's habits is risk.
     """
     horizon = task.churn.horizon_days / _DAYS_A_WEEK
-    learnt, asked = rfm_of([example.past for example in task.train]), rfm_of(task.pasts)
+    learnt, asked = rfm_of(customers), rfm_of(task.pasts)
     purchases, amounts = fit_bg_nbd(learnt), fit_gamma_gamma(learnt)
     for fallback in (purchases.fallback, amounts.fallback):
         if fallback:
@@ -177,17 +241,3 @@ def _bg_nbd(task: Task, report: Report) -> BaselineScores:
 def _usual(task: Task) -> Floats:
     horizon = task.churn.horizon_days
     return np.array([max(usual_spend(past, horizon), 1.0) for past in task.pasts])
-
-
-def _mean(logistic: BaselineScores, boosted: BaselineScores) -> BaselineScores:
-    """Mean chance of leaving, and mean log spend; it names no tier."""
-    assert logistic.churn is not None
-    assert boosted.churn is not None
-    assert logistic.spend is not None
-    assert boosted.spend is not None
-    return BaselineScores(
-        churn=(logistic.churn + boosted.churn) / 2,
-        churn_is_probability=True,
-        tiers=None,
-        spend=(logistic.spend + np.log1p(boosted.spend)) / 2,
-    )
