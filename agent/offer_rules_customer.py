@@ -108,7 +108,7 @@ def holdout(case: RuleCase) -> RuleLine | None:
     """The customer is not among those who never get it."""
     if not case.offer.holdout_share:
         return None
-    out = held_out(case.offer, case.customer.customer_id)
+    out = in_holdout(case.offer, case.customer.customer_id)
     return RuleLine(
         rule=Rule.HOLDOUT,
         passed=not out,
@@ -155,7 +155,7 @@ def gain(case: RuleCase) -> RuleLine | None:
     )
 
 
-def held_out(offer: Offer, customer_id: str) -> bool:
+def in_holdout(offer: Offer, customer_id: str) -> bool:
     """Whether a customer never gets an offer, so that what it changes can be measured.
 
     It hangs on the two ids alone, so it is the same at any time and on any machine, and a larger

@@ -176,8 +176,9 @@ class Choice:
 
     Attributes:
         single: the best one action for everybody.
-        personal: the learner whose policy was worth most.
-        pays: whether the personal policy's interval over the single one lies above 0.
+        personal: the learner whose policy was worth most on one part of the half.
+        pays: whether its interval over the single one lies above 0 on the other part. The part that
+            it was picked on would flatter it, as the luckiest of many.
     """
 
     single: str
@@ -186,26 +187,46 @@ class Choice:
 
 
 def choose_policy(
-    log: Log, expected: Floats, cross_fitted: Mapping[str, Mapping[str, Floats]], price: Price
+    log: Log,
+    expected: Floats,
+    cross_fitted: Mapping[str, Mapping[str, Floats]],
+    price: Price,
+    seed: int,
 ) -> Choice:
     """Choose by cross-fitted profit within the training half.
+
+    The one action is picked on all of the half, which flatters it if anything, and the learner on
+    one part; whether the learner pays is read from the other part.
 
     Args:
         log: the training half.
         expected: cross-fitted expected spend `[n, actions]`.
         cross_fitted: by learner and e-mail, effects on spend guessed from other folds.
         price: for the profit.
+        seed: parts the half.
     """
+    count = len(log.actions)
+    picking, judging = parts_of(count, seed)
 
-    def worth(actions: Actions) -> PolicyValue:
-        return judge(log, expected, certain(actions, len(ARMS)), price).profit
+    def worth(actions: Actions, among: NDArray[np.intp]) -> PolicyValue:
+        policy = certain(actions[among], len(ARMS))
+        return judge(log.of(among), expected[among], policy, price).profit
 
-    singles = {arm: worth(everybody(arm, len(log.actions))) for arm in ARMS}
-    personals = {name: worth(follow(effects, price)) for name, effects in cross_fitted.items()}
-    single = max(singles, key=lambda name: singles[name].value)
-    personal = max(personals, key=lambda name: personals[name].value)
-    _, low, _ = difference(personals[personal], singles[single])
+    singles = {arm: worth(everybody(arm, count), np.arange(count)).value for arm in ARMS}
+    personals = {name: follow(effects, price) for name, effects in cross_fitted.items()}
+    single = max(singles, key=singles.__getitem__)
+    picked = {name: worth(actions, picking).value for name, actions in personals.items()}
+    personal = max(picked, key=picked.__getitem__)
+    _, low, _ = difference(
+        worth(personals[personal], judging), worth(everybody(single, count), judging)
+    )
     return Choice(single=single, personal=personal, pays=low > 0)
+
+
+def parts_of(count: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Customers, by number, that a learner is picked on, and those it is judged on."""
+    order = np.random.default_rng(seed).permutation(count)
+    return np.sort(order[: count // 2]), np.sort(order[count // 2 :])
 
 
 def _first_half(scores: Floats, arm: int) -> Actions:

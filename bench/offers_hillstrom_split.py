@@ -30,10 +30,14 @@ from finetune.off_policy import certain
 from finetune.uplift_measures import Walk, perfect_area, walk_down
 
 PERSONAL = "patron_personal"
+SINGLE = "best_single"
+"""What the training half found best for everybody."""
 SHARES = np.linspace(0, 1, 101)
 """Shares of customers targeted at which curves are drawn."""
 
 _COMPONENTS = 24
+# Few enough draws for the processor's cache: one walk of all takes three times as long.
+_TOGETHER = 20
 _BOUGHT_COLUMN = {"men": 0, "women": 1}
 
 
@@ -76,7 +80,11 @@ class Split:
 
 
 def measure_split(
-    trial: Trial, embeddings: NDArray[np.float32], seed: int, draws: int, price: Price
+    trial: Trial,
+    embeddings: NDArray[np.float32],
+    seed: int,
+    draws: Mapping[tuple[str, str], int],
+    price: Price,
 ) -> Split:
     """Learn on one half, judge on the other.
 
@@ -84,7 +92,8 @@ def measure_split(
         trial: the whole test.
         embeddings: of each customer's history `[n, width]`.
         seed: of the split.
-        draws: of customers, for intervals; the same draws whatever the split.
+        draws: of customers, for the intervals of each (e-mail, outcome); the same whatever the
+            split.
         price: for profits.
     """
     with threadpool_limits(1):
@@ -92,7 +101,11 @@ def measure_split(
 
 
 def _measure(
-    trial: Trial, embeddings: NDArray[np.float32], seed: int, draws: int, price: Price
+    trial: Trial,
+    embeddings: NDArray[np.float32],
+    seed: int,
+    draws: Mapping[tuple[str, str], int],
+    price: Price,
 ) -> Split:
     order = np.random.default_rng(seed).permutation(len(trial.actions))
     train, test = np.sort(order[: len(order) // 2]), np.sort(order[len(order) // 2 :])
@@ -104,7 +117,7 @@ def _measure(
         spent=trial.spent,
     )
     fold = folds_of(len(train), seed)
-    counts = _draw_customers(len(order), draws)
+    counts = _draw_customers(len(order), max(draws.values()))
     ranked: dict[tuple[str, str], dict[str, Ranked]] = {}
     chosen: dict[tuple[str, str], str] = {}
     guessed: dict[str, dict[str, Floats]] = {}
@@ -126,7 +139,9 @@ def _measure(
                 bought_column=_BOUGHT_COLUMN[arm],
                 seed=seed,
             )
-            ranked[arm, outcome] = _rank(trial, test, arm, outcome, effects, counts)
+            ranked[arm, outcome] = _rank(
+                trial, test, arm, outcome, effects, counts[: draws[arm, outcome]]
+            )
             chosen[arm, outcome] = ours.chosen
             if outcome == "spend":
                 guessed[arm], cross_fitted[arm] = effects, ours.cross_fitted
@@ -141,6 +156,7 @@ def _measure(
         _cross_fitted_spend(log.of(train), fold),
         _by_learner(cross_fitted),
         price,
+        seed,
     )
     policies = _policies(log.of(train), views.of(test), _by_learner(guessed), choice, price)
     expected = expected_spend(log.of(train), views.of(test))
@@ -161,36 +177,43 @@ def _rank(
     arm: str,
     outcome: str,
     effects: Mapping[str, Floats],
-    counts: Floats,
+    counts: NDArray[np.uint8],
 ) -> dict[str, Ranked]:
     inside = np.isin(trial.actions[test], (0, ARMS.index(arm)))
     customers = test[inside]
     reached, treated = trial.outcomes[outcome][customers], trial.actions[customers] > 0
-    # The first draw counts each once: its figures are the values themselves.
-    weights = np.concatenate([np.ones((1, len(customers))), counts[:, customers]])
-    most = perfect_area(reached, treated, weights)
-    return {
-        name: _ranked(walk_down(reached, effect[inside], treated, weights), most)
-        for name, effect in effects.items()
-    }
+    once = np.ones((1, len(customers)))
+    pieces = np.array_split(counts[:, customers], max(1, len(counts) // _TOGETHER))
+    drawn = [perfect_area(reached, treated, piece.astype(np.float64)) for piece in pieces]
+    whole = perfect_area(reached, treated, once)
+    ranked = {}
+    for name, effect in effects.items():
+        curve, qini, area = _areas(walk_down(reached, effect[inside], treated, once), whole)
+        draws = [
+            _areas(walk_down(reached, effect[inside], treated, piece.astype(np.float64)), most)
+            for piece, most in zip(pieces, drawn, strict=True)
+        ]
+        ranked[name] = Ranked(
+            qini=float(qini[0]),
+            auuc=float(area[0]),
+            qini_draws=np.concatenate([each[1] for each in draws]),
+            auuc_draws=np.concatenate([each[2] for each in draws]),
+            curve=curve,
+        )
+    return ranked
 
 
-def _ranked(walk: Walk, most: Floats) -> Ranked:
-    curve, areas = walk.qini_curve(), walk.area_per_customer()
-    qini = curve.area_over_chance / most
+def _areas(walk: Walk, most: Floats) -> tuple[Floats, Floats, Floats]:
+    """The first draw's curve at `SHARES`; Qini coefficient and area of each draw."""
+    curve = walk.qini_curve()
     share = curve.customers[0] / curve.customers[0, -1]
-    return Ranked(
-        qini=float(qini[0]),
-        auuc=float(areas[0]),
-        qini_draws=qini[1:],
-        auuc_draws=areas[1:],
-        curve=np.interp(SHARES, share, 100 * curve.gain[0] / walk.treated[0, -1]),
-    )
+    gain = np.interp(SHARES, share, 100 * curve.gain[0] / walk.treated[0, -1])
+    return gain, curve.area_over_chance / most, walk.area_per_customer()
 
 
-def _draw_customers(count: int, draws: int) -> Floats:
+def _draw_customers(count: int, draws: int) -> NDArray[np.uint8]:
     """How often each customer counts in each draw `[draws, n]`, as a bootstrap would."""
-    return np.random.default_rng(0).poisson(1.0, (draws, count)).astype(np.float64)
+    return np.random.default_rng(0).poisson(1.0, (draws, count)).astype(np.uint8)
 
 
 def _cross_fitted_spend(train: Log, fold: NDArray[np.intp]) -> Floats:
@@ -225,7 +248,8 @@ def _policies(
     learners = {("patron_ranking" if name == OURS else name): by for name, by in effects.items()}
     actions |= {name: follow(by_arm, price) for name, by_arm in learners.items()}
     actions[PERSONAL] = follow(effects[choice.personal], price)
-    actions[OURS] = actions[PERSONAL] if choice.pays else everybody(choice.single, count)
+    actions[SINGLE] = everybody(choice.single, count)
+    actions[OURS] = actions[PERSONAL] if choice.pays else actions[SINGLE]
     policies = {name: certain(chosen, len(ARMS)) for name, chosen in actions.items()}
     policies["random"] = np.full((count, len(ARMS)), 1 / len(ARMS))
     return policies

@@ -7,12 +7,18 @@ earlier campaigns, whose outcomes were known before the first later one began, a
 later ones (`bench.offers_journey_policies`). Money is in dollars per contacted household.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import numpy as np
 
-from bench.offers_journey_policies import OURS, PolicyResult, judge_policies
+from bench.offers_journey_policies import (
+    BY_RISK,
+    BY_VALUE,
+    OURS,
+    PolicyResult,
+    judge_policies,
+)
 from bench.offers_journey_values import Terms
 from bench.offers_report import OfferOptions, OfferReport
 from bench.shops import open_bench_shops
@@ -21,11 +27,20 @@ from finetune.campaign_study import Study, study_campaigns
 from finetune.campaigns import campaigns_of
 from finetune.effect_learning import WINDOW_DAYS, effects_of, middle_of
 from finetune.offer_effects import OfferEffects
-from finetune.studied_effects import PLACEBOS, Measure, Method, Pooled, choose_method, pooled
+from finetune.studied_effects import (
+    PLACEBOS,
+    Measure,
+    Method,
+    Pooled,
+    StudiedEffect,
+    choose_method,
+    pooled,
+)
 from ui.journey_contacts import contacts
 from ui.terminal import progress_bars
 
-SET = "complete_journey"
+SHOP = "complete_journey"
+SET = f"{SHOP} campaigns"
 TERMS = Terms(margin=0.25, contact_cost=50)
 _CENTS = 100
 
@@ -33,7 +48,7 @@ _CENTS = 100
 def measure(report: OfferReport, options: OfferOptions) -> None:
     """Measure, and add to the report."""
     with progress_bars() as progress:
-        bench = next(open_bench_shops(options.work, options.data, [SET], progress))
+        bench = next(open_bench_shops(options.work, options.data, [SHOP], progress))
         sent = contacts()
         records = Records(bench.shop, sent, WINDOW_DAYS)
         study = study_campaigns(records, campaigns_of(sent), seed=options.seed, progress=progress)
@@ -101,11 +116,6 @@ def _show_placebos(report: OfferReport, study: Study, method: Method, middle: da
                     if found is not None:
                         _add(report, name, f"placebo_{early}_early", found)
     report.table(f"Placebo effects on spend, dollars in {WINDOW_DAYS} days", rows)
-    report.verdict(SET, _placebo_verdict(study, method, middle))
-
-
-def _placebo_verdict(study: Study, method: Method, middle: datetime) -> str:
-    """Whether the later placebos of all kinds hold 0, and which of single kinds do not."""
     later = [
         each
         for each in study.effects
@@ -113,6 +123,17 @@ def _placebo_verdict(study: Study, method: Method, middle: datetime) -> str:
     ]
     together = [pooled(e for e in later if e.windows_early == early) for early in PLACEBOS]
     passes = all(placebo is not None and placebo.contains_zero for placebo in together)
+    report.verdict(SET, _placebo_verdict(later, together, method, passes))
+    report.claim(f"{SET}: later placebo campaigns, all kinds together, show no effect", passes)
+
+
+def _placebo_verdict(
+    later: Sequence[StudiedEffect],
+    together: Sequence[Pooled | None],
+    method: Method,
+    passes: bool,
+) -> str:
+    """Whether the later placebos of all kinds hold 0, and which of single kinds do not."""
     kinds = sorted({each.kind for each in later})
     single = {
         f"{kind} {early} early": pooled(
@@ -197,11 +218,16 @@ def _show_redemption(report: OfferReport, effects: OfferEffects) -> None:
 
 def _show_policies(report: OfferReport, results: PolicyResult) -> None:
     losses: dict[str, dict[str, float | None]] = {
-        name: {"error against one effect a kind": loss} for name, loss in results.losses.items()
+        name: {"error against one effect a kind": loss.relative, "low": loss.low, "high": loss.high}
+        for name, loss in results.losses.items()
     }
-    report.table("Learners, each earlier campaign in turn left out (below 0 is better)", losses)
+    report.table(
+        "Learners, each earlier campaign in turn left out (below 0 is better; intervals for all "
+        "learners at once)",
+        losses,
+    )
     for name, loss in results.losses.items():
-        report.row(SET, name, "relative_error_earlier", loss)
+        report.row(SET, name, "relative_error_earlier", loss.relative, loss.low, loss.high)
     report.say(f"  {results.learnt}")
     rows: dict[str, dict[str, float | None]] = {}
     for name, value in results.values.items():
@@ -230,6 +256,13 @@ def _show_policies(report: OfferReport, results: PolicyResult) -> None:
             SET, "profit_per_budgeted_contact", OURS, peer, gain.mean, gain.low, gain.high
         )
     report.verdict(SET, results.in_words())
+    for peer in (BY_RISK, BY_VALUE):
+        gain = results.gains[peer]
+        report.claim(
+            f"{SET}: under the budget the learnt policy is estimated to earn more than "
+            f"'{peer}' ({gain.mean:+.2f} dollars a contact [{gain.low:.2f}, {gain.high:.2f}])",
+            gain.mean > 0,
+        )
 
 
 def _dollars(name: str, found: Pooled | None) -> dict[str, float | None]:

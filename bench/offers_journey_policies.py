@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 
 from bench.offers_journey_values import (
     CENTS,
     Draws,
     Interval,
     LaterCampaign,
-    PolicyValue,
+    PlanValue,
     Score,
     Terms,
     best_within_budget,
@@ -50,6 +51,29 @@ _LEARNERS: Mapping[str, Callable[[], UpliftLearner]] = {
 }
 _CONSTANTS = "one effect a kind"
 OURS = "learnt policy"
+BY_RISK = "highest churn risk"
+BY_VALUE = "highest value"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """Squared error of a learner on campaigns it had not seen, less that of one effect a kind.
+
+    Attributes:
+        relative: to the error of one effect a kind; below 0 is better.
+        low: lower end of its interval over households, which holds for all learners at once (95%):
+            the best of many is the luckiest of them too.
+        high: upper end.
+    """
+
+    relative: float
+    low: float
+    high: float
+
+    @property
+    def surely_better(self) -> bool:
+        """Whether the whole interval speaks for the learner."""
+        return self.high < 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,16 +81,16 @@ class PolicyResult:
     """Policies side by side.
 
     Attributes:
-        losses: squared error of each learner on earlier campaigns, relative to one effect a kind.
+        losses: of each learner, on earlier campaigns.
         learnt: what the learnt policy came to, in words.
         gains: profit of the learnt policy minus each peer's, paired.
     """
 
-    losses: Mapping[str, float]
+    losses: Mapping[str, Loss]
     learnt: str
     campaigns: int
     budget: int
-    values: Mapping[str, PolicyValue]
+    values: Mapping[str, PlanValue]
     gains: Mapping[str, Interval]
 
     def in_words(self) -> str:
@@ -109,12 +133,13 @@ def judge_policies(
     )
     known = [n for n in panels if study.at_start[n].as_of + records.window <= first_later]
     residuals = [residuals_of(panels[n], method, seed) for n in known]
-    losses = _losses(residuals)
-    differing = min(losses, key=losses.__getitem__)
+    losses = losses_of(residuals)
+    differing = min(losses, key=lambda name: losses[name].relative)
     before = [each for each in contacts if each.starts < first_later and each.ends <= first_later]
     effects = [e for e in study.effects if e.campaign_id in known and e.method is method]
     average = _average_effect(before, effects)
-    spend_effect = _fitted(differing, residuals) if losses[differing] < 0 else average
+    adopted = losses[differing].surely_better
+    spend_effect = _fitted(differing, residuals) if adopted else average
     later = [
         scored
         for name in panels
@@ -139,8 +164,8 @@ def judge_policies(
             for each in later
         ],
         f"{differing}, whole budget": [best_within_budget(each, ranking) for each in later],
-        "highest churn risk": [best_within_budget(each, lambda _, f: risk(f)) for each in later],
-        "highest value": [best_within_budget(each, lambda _, f: f[:, _USUAL]) for each in later],
+        BY_RISK: [best_within_budget(each, lambda _, f: risk(f)) for each in later],
+        BY_VALUE: [best_within_budget(each, lambda _, f: f[:, _USUAL]) for each in later],
         "likeliest to redeem": [
             best_within_budget(each, lambda kind, f: redemption.chances(f, kind)) for each in later
         ],
@@ -163,18 +188,32 @@ def judge_policies(
     )
 
 
-def _losses(campaigns: Sequence[Residuals]) -> dict[str, float]:
-    """Error of each learner on every campaign in turn, relative to one effect a kind."""
+def losses_of(campaigns: Sequence[Residuals]) -> dict[str, Loss]:
+    """Error of each learner on every campaign in turn, beside one effect a kind."""
     names = [*(_linear(penalty) for penalty in PENALTIES), *_LEARNERS]
-    totals = dict.fromkeys(names, 0.0)
-    base = 0.0
+    ids = sorted({customer for each in campaigns for customer in each.customer_ids})
+    row = {customer: number for number, customer in enumerate(ids)}
+    base = np.zeros(len(ids))
+    extra = {name: np.zeros(len(ids)) for name in names}
     for held in campaigns:
         others = [each for each in campaigns if each is not held]
-        base += float(squared_errors(fit_slopes(others, np.inf), held).sum())
+        rows = [row[customer] for customer in held.customer_ids]
+        constant = squared_errors(fit_slopes(others, np.inf), held)
+        base[rows] += constant
         for name in names:
             foreseen = held.contact * _fitted(name, others)(held.kind, held.features)
-            totals[name] += float(((held.outcome - foreseen) ** 2).sum())
-    return {name: total / base - 1 for name, total in totals.items()}
+            extra[name][rows] += (held.outcome - foreseen) ** 2 - constant
+    # Bonferroni: of as many intervals, all hold at once.
+    errors_wide = float(norm.ppf(1 - 0.025 / len(names)))
+    return {name: _loss(each, base, errors_wide) for name, each in extra.items()}
+
+
+def _loss(extra: Floats, base: Floats, errors_wide: float) -> Loss:
+    """A ratio of sums over households, with the interval of its linear part."""
+    relative = float(extra.sum() / base.sum())
+    parts = (extra - relative * base) / base.sum()
+    margin = errors_wide * float(np.sqrt((parts**2).sum()))
+    return Loss(relative=relative, low=relative - margin, high=relative + margin)
 
 
 def _linear(penalty: float) -> str:
@@ -235,14 +274,14 @@ def _risk(panels: Sequence[Panel]) -> Callable[[Floats], Floats]:
 
 
 def _learnt_in_words(
-    losses: Mapping[str, float], differing: str, average: Score, later: Sequence[LaterCampaign]
+    losses: Mapping[str, Loss], differing: str, average: Score, later: Sequence[LaterCampaign]
 ) -> str:
-    if losses[differing] < 0:
+    if losses[differing].surely_better:
         return f"The learnt policy tells customers apart by the {differing}."
     known = {each.kind: average(each.kind, each.features[:1])[0] / CENTS for each in later}
     shown = ", ".join(f"{kind} {effect:.2f}" for kind, effect in sorted(known.items()))
     return (
-        f"No learner foresees earlier campaigns better than {_CONSTANTS}, so the learnt policy has "
+        f"No learner surely foresees earlier campaigns better than {_CONSTANTS}, so the policy has "
         f"one effect a kind, 0 where none was measured (dollars: {shown}), and contacts nobody who "
         "is not expected to pay."
     )

@@ -16,6 +16,7 @@ from finetune.calibration import Floats
 from finetune.campaign_panels import Panel
 from finetune.campaign_study import chances_of, outcome_of
 from finetune.overlap import OVERLAP
+from finetune.sampling_error import effective_sample_size
 from finetune.studied_effects import Measure, Method
 from finetune.uplift_outcomes import doubly_robust_outcomes
 
@@ -56,8 +57,8 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyValue:
-    """What a policy would have earned.
+class PlanValue:
+    """What a policy's plan within the budget would have earned.
 
     Attributes:
         contacts: how many it makes.
@@ -113,7 +114,7 @@ class Draws:
         low, high = np.percentile(self._counts @ by_household, [2.5, 97.5])
         return Interval(mean=float(by_household.sum()), low=float(low), high=float(high))
 
-    def value(self, plan: Sequence[Floats]) -> PolicyValue:
+    def value(self, plan: Sequence[Floats]) -> PlanValue:
         """Profit of a plan and what it rests on."""
         weights = np.concatenate(
             [
@@ -121,10 +122,9 @@ class Draws:
                 for each, chosen in zip(self._later, plan, strict=True)
             ]
         )
-        squares = float((weights**2).sum())
-        return PolicyValue(
+        return PlanValue(
             contacts=float(sum(chosen.sum() for chosen in plan)),
-            effective=float(weights.sum() ** 2 / squares) if squares else 0.0,
+            effective=effective_sample_size(weights),
             profit=self.profit(plan),
         )
 

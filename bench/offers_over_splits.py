@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from finetune.calibration import Floats
 from finetune.off_policy import PolicyValue
-
-_TWO_SIDED_95 = 1.959964
+from finetune.sampling_error import TWO_SIDED_95
 
 
 def over_splits(
@@ -23,7 +22,7 @@ def over_splits(
     """
     share = _shares(values, customers, count)
     value = float(np.mean([found.value for found in values]))
-    margin = _TWO_SIDED_95 * float(np.sqrt((share**2).sum()))
+    margin = TWO_SIDED_95 * float(np.sqrt((share**2).sum()))
     return value, value - margin, value + margin
 
 
@@ -38,7 +37,7 @@ def gain_over_splits(
     gain = float(
         np.mean([value.value - other.value for value, other in zip(values, others, strict=True)])
     )
-    margin = _TWO_SIDED_95 * float(np.sqrt((share**2).sum()))
+    margin = TWO_SIDED_95 * float(np.sqrt((share**2).sum()))
     return gain, gain - margin, gain + margin
 
 

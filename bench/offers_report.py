@@ -1,13 +1,10 @@
-"""What the sections of `make bench-offers` found, in one shape.
+"""What the sections of `make bench-offers` found: a `Report` whose intervals come with the figures.
 
-The last line printed is one JSON document: `commit`, `seed`, `hardware`, `rows` (`set`, `system`,
-`metric`, `value`, `low`, `high`), `differences` (`set`, `metric`, `system`, `peer`, `gain`, `low`,
-`high`; `gain` is positive where the system is better) and `verdicts` (`set`, `text`). A figure
-without an interval, or one that could not be measured, is null.
+The last line printed is one JSON document with the keys of `bench.report`, but `speed`, and
+`verdicts` (`set`, `task`, `text`). A figure without an interval, or one that could not be measured,
+is null.
 """
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,28 +38,17 @@ class OfferOptions:
 
 
 @dataclass
-class OfferReport:
-    """Gathers what the sections find, and prints it for people and for scripts."""
+class OfferReport(Report):
+    """Gathers what the sections find.
 
-    seed: int
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    differences: list[dict[str, Any]] = field(default_factory=list)
+    `about` names the set, and after its first space the task: "hillstrom women/visit".
+    """
+
     verdicts: list[dict[str, str]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._printed = Report(seed=self.seed)
-
-    def say(self, text: str) -> None:
-        """Print a line for people."""
-        self._printed.say(text)
-
-    def table(self, title: str, figures: Mapping[str, Mapping[str, float | None]]) -> None:
-        """Print figures of systems by metric; a dash where there is none."""
-        self._printed.table(title, figures)
 
     def row(
         self,
-        set_: str,
+        about: str,
         system: str,
         metric: str,
         value: float,
@@ -70,12 +56,12 @@ class OfferReport:
         high: float | None = None,
     ) -> None:
         """Add one figure of one system, with its 95% interval where there is one."""
-        head = {"set": set_, "system": system, "metric": metric}
+        head = _place(about) | {"system": system, "metric": metric}
         self.rows.append(head | _figures(value=value, low=low, high=high))
 
     def difference(
         self,
-        set_: str,
+        about: str,
         metric: str,
         system: str,
         peer: str,
@@ -84,22 +70,19 @@ class OfferReport:
         high: float | None = None,
     ) -> None:
         """Add a paired difference; `gain` is positive where the system is better than the peer."""
-        head = {"set": set_, "metric": metric, "system": system, "peer": peer}
+        head = _place(about) | {"metric": metric, "system": system, "peer": peer}
         self.differences.append(head | _figures(gain=gain, low=low, high=high))
 
-    def verdict(self, set_: str, text: str) -> None:
+    def verdict(self, about: str, text: str) -> None:
         """Say in words what the figures mean, computed from the figures."""
-        self.verdicts.append({"set": set_, "text": text})
-        self.say(f"  {set_}: {text}")
+        self.verdicts.append(_place(about) | {"text": text})
+        self.say(f"  {about}: {text}")
 
-    def finish(self) -> None:
-        """Print the JSON document."""
-        found = {
-            "rows": self.rows,
-            "differences": self.differences,
-            "verdicts": self.verdicts,
-        }
-        print(json.dumps(self._printed.origin() | found, allow_nan=False))
+    def document(self) -> dict[str, Any]:
+        """Everything found, as JSON values; nothing here is timed."""
+        found = Report.document(self) | {"verdicts": self.verdicts}
+        del found["speed"]
+        return found
 
 
 class Section(Protocol):
@@ -108,6 +91,11 @@ class Section(Protocol):
     def __call__(self, report: OfferReport, options: OfferOptions) -> None:
         """Measure, and add to the report."""
         ...
+
+
+def _place(about: str) -> dict[str, str]:
+    set_, _, task = about.partition(" ")
+    return {"set": set_, "task": task}
 
 
 def _figures(**figures: float | None) -> dict[str, float | None]:

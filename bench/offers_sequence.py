@@ -40,6 +40,7 @@ from bench.shops import open_bench_shops
 from finetune.campaign_effects import AGAIN
 from finetune.customer_paths import CustomerPaths, Economics, cut_into_periods
 from finetune.customer_states import tier_cuts
+from finetune.sampling_error import TWO_SIDED_95
 from finetune.sequence_policy import SequenceEvaluation, deployable, write_evaluation
 from retrieval.ranking_metrics import bootstrap
 from retrieval.shop import Shop
@@ -123,7 +124,7 @@ def _show_effects(report: OfferReport, halves: list[Half]) -> None:
             )
     report.table(f"{SET}: change of the logarithm of a period's spend", table)
     again = [effect for half in halves for effect in half.effects if effect.name == AGAIN]
-    told = all(abs(effect.estimate) > 1.96 * effect.error for effect in again)
+    told = all(abs(effect.estimate) > TWO_SIDED_95 * effect.error for effect in again)
     report.verdict(
         f"{SET}, campaign effects",
         "Fatigue, the change when another campaign came recently: "
@@ -208,18 +209,18 @@ def _decide(report: OfferReport, shop: Shop, judged: dict[str, Judged], observed
         gain=gain,
         low=low,
         high=high,
-        supported=ours.supported,
+        effective_paths=min(ours.effective_paths, peer.effective_paths),
     )
     write_evaluation(shop, evaluation)
     decision = (
         "it may be deployed"
         if deployable(evaluation)
-        else "the interval does not say better on supported choices: the one-step policy stays"
+        else "that does not say better on enough paths: the one-step policy stays"
     )
     report.verdict(
         SET,
         f"Looking ahead earns {_spelled(_in_major(found))} a customer "
-        f"over the one-step policy, {ours.supported:.1%} of its choices supported by the log; "
+        f"over the one-step policy, {evaluation.effective_paths:.0f} effective paths; "
         f"{decision}.",
     )
     name = max(judged, key=lambda each: judged[each].linear.value)

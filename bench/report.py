@@ -105,22 +105,18 @@ class Report:
         """Where and how the figures were made."""
         return {"commit": _commit(), "seed": self.seed, "hardware": hardware()}
 
+    def document(self) -> dict[str, Any]:
+        """Everything found, as JSON values."""
+        return self.origin() | {
+            "rows": self.rows,
+            "differences": self.differences,
+            "claims": self.claims,
+            "speed": self.speed,
+        }
+
     def finish(self) -> None:
         """Print the JSON document."""
-        print(
-            json.dumps(
-                {
-                    "commit": _commit(),
-                    "seed": self.seed,
-                    "hardware": hardware(),
-                    "rows": self.rows,
-                    "differences": self.differences,
-                    "claims": self.claims,
-                    "speed": self.speed,
-                },
-                allow_nan=False,
-            )
-        )
+        print(json.dumps(self.document(), allow_nan=False))
 
 
 def hardware() -> str:

@@ -12,7 +12,7 @@ from finetune.customer_paths import CustomerPaths
 from finetune.customer_states import HORIZON_PERIODS
 from finetune.shop_simulator import fit_simulator, repeating, simulate
 
-SET = "complete_journey, over time"
+SET = "complete_journey over time"
 
 
 def show_fidelity(

@@ -26,6 +26,7 @@ from finetune.fitted_q import (
     supported,
 )
 from finetune.linear_evaluation import LinearEvaluation, PolicyReturn, linear_evaluation
+from finetune.sampling_error import effective_sample_size
 from finetune.shop_simulator import fit_simulator, following, simulate
 
 SEQUENTIAL = "sequential"
@@ -37,7 +38,7 @@ NEVER = "never"
 _TYPE_A = "Type A"
 # A network takes seconds to fit for each policy.
 _BY_NETWORK = (SEQUENTIAL, ONE_STEP, AS_LOGGED, NEVER)
-_DRAWS = 300
+_DRAWS = 1_000
 # What an action's effect may change with: few, for few campaigns were sent.
 _EFFECT_COLUMNS = (
     "stage: at risk",
@@ -147,15 +148,17 @@ def judge(learnt: CustomerPaths, others: CustomerPaths, protocol: Protocol) -> H
         ]
         chances, logged = policy(held.state), behaviour(held.state)
         inside = supported(logged, settings.least_support)
-        weight = _weights(chances, logged, held)
+        weight = step_weights(chances, logged, held)
         judged[name] = Judged(
             linear=linear[name],
             network=_by_network(held, starts, policy, settings) if name in _BY_NETWORK else None,
             simulated=np.mean(simulated, axis=0),
             offered=1 - float(chances[:, 0].mean()),
             supported=float((chances * inside).sum(axis=1).mean()),
-            effective_steps=_effective(weight) / len(weight),
-            effective_paths=_effective(_path_weights(weight, held, len(starts), protocol.ahead)),
+            effective_steps=effective_sample_size(weight) / len(weight),
+            effective_paths=effective_sample_size(
+                path_weights(weight, held, len(starts), protocol.ahead)
+            ),
         )
     return Half(observed=protocol.returns(others), judged=judged, effects=simulator.effects)
 
@@ -225,21 +228,22 @@ def _over(share: Floats, parts: Sequence[float | None]) -> float | None:
     return float(share @ known) if len(known) == len(parts) else None
 
 
-def _weights(chances: Floats, logged: Floats, held: Transitions) -> Floats:
-    rows = np.arange(len(held.action))
-    chance = np.maximum(logged[rows, held.action], _SMALLEST_CHANCE)
-    return np.asarray(chances[rows, held.action] / chance)
+def step_weights(chances: Floats, logged: Floats, steps: Transitions) -> Floats:
+    """The policy's chance of each logged action over the log's `[steps]`.
+
+    Args:
+        chances: of each action under the policy `[steps, actions]`.
+        logged: under the log's own policy, estimated; held above a hundredth.
+        steps: what was done.
+    """
+    rows = np.arange(len(steps.action))
+    chance = np.maximum(logged[rows, steps.action], _SMALLEST_CHANCE)
+    return np.asarray(chances[rows, steps.action] / chance)
 
 
-def _path_weights(weight: Floats, held: Transitions, customers: int, ahead: int) -> Floats:
+def path_weights(weight: Floats, steps: Transitions, customers: int, ahead: int) -> Floats:
     """Product of each customer's weights over the periods ahead, in which all are known."""
     late = len(weight) - customers * ahead  # steps come by period
     path = np.ones(customers)
-    np.multiply.at(path, held.customer[late:], weight[late:])
+    np.multiply.at(path, steps.customer[late:], weight[late:])
     return path
-
-
-def _effective(weight: Floats) -> float:
-    """Kong's effective sample size (1992), 0 where no weight is left."""
-    squares = float((weight**2).sum())
-    return float(weight.sum()) ** 2 / squares if squares > 0 else 0.0

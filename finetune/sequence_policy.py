@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from retrieval.shop import Shop, write_atomically
 
 SEQUENCE_POLICY_FILE = "sequence_policy.json"
-_LEAST_SUPPORTED = 0.95
+_FEWEST_PATHS = 100
+"""Below this, a few customers' luck is the estimate, and no interval of it means much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,8 @@ class SequenceEvaluation:
         gain: return per customer over the peer's, minor units.
         low: lower end of its 95% interval.
         high: upper end.
-        supported: share of the policy's choices that the log took often enough to be judged.
+        effective_paths: customers whose whole path over these periods the log leaves for judging,
+            by importance weights; the fewer of the two policies'.
     """
 
     policy: str
@@ -31,16 +33,17 @@ class SequenceEvaluation:
     gain: float
     low: float
     high: float
-    supported: float
+    effective_paths: float
 
 
 def deployable(evaluation: SequenceEvaluation) -> bool:
-    """Whether the off-policy interval says better, on choices that the log supports.
+    """Whether the off-policy interval says better, and enough of the log went the policies' way.
 
-    An interval over choices that the log hardly ever made is the model's guess, so such a policy
-    is refused whatever the interval.
+    Single choices may each be usual while hardly anybody ever went through all of them. An interval
+    over paths that were not taken is the model's guess, so such a policy is refused whatever it
+    says.
     """
-    return evaluation.low > 0 and evaluation.supported >= _LEAST_SUPPORTED
+    return evaluation.low > 0 and evaluation.effective_paths >= _FEWEST_PATHS
 
 
 def write_evaluation(shop: Shop, evaluation: SequenceEvaluation) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.offer_rules import Rule, RuleLine, apply_rules
-from agent.offer_rules_customer import held_out
+from agent.offer_rules_customer import in_holdout
 from agent.offers import (
     Covers,
     Eligibility,
@@ -53,7 +53,7 @@ CODED = offer(needs_code=True)
 ALONE = offer(stackable=False)
 SOME_HELD_OUT = next(
     it for it in (offer(f"tea-{number}", holdout_share=0.5) for number in range(99))
-    if held_out(it, "7")
+    if in_holdout(it, "7")
 )  # fmt: skip
 
 REFUSED = [
@@ -317,9 +317,9 @@ def test_the_day_is_the_shop_s() -> None:
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
-def test_the_held_out_share_is_as_declared(share: float) -> None:
+def test_the_in_holdout_share_is_as_declared(share: float) -> None:
     it = offer(holdout_share=share)
-    kept_out = sum(held_out(it, f"c{number}") for number in range(10_000))
+    kept_out = sum(in_holdout(it, f"c{number}") for number in range(10_000))
     # Four standard deviations of a binomial.
     assert abs(kept_out - 10_000 * share) < 4 * (10_000 * share * (1 - share)) ** 0.5
 
@@ -329,17 +329,17 @@ def test_a_larger_holdout_keeps_the_smaller_one(
     customer_id: str, shares: tuple[float, float]
 ) -> None:
     small, large = (offer(holdout_share=share) for share in sorted(shares))
-    assert held_out(large, customer_id) or not held_out(small, customer_id)
+    assert in_holdout(large, customer_id) or not in_holdout(small, customer_id)
 
 
 def test_each_offer_holds_out_its_own_customers() -> None:
     first, second = (offer(name, holdout_share=0.5) for name in ("tea", "soap"))
     ids = [f"c{number}" for number in range(1000)]
-    both = sum(held_out(first, x) and held_out(second, x) for x in ids)
+    both = sum(in_holdout(first, x) and in_holdout(second, x) for x in ids)
     assert 180 < both < 320
 
 
-def test_the_held_out_are_the_same_in_every_version() -> None:
+def test_the_in_holdout_are_the_same_in_every_version() -> None:
     it = offer(holdout_share=0.5)
     out = [0, 3]
-    assert [number for number in range(8) if held_out(it, f"c{number}")] == out
+    assert [number for number in range(8) if in_holdout(it, f"c{number}")] == out

@@ -1,12 +1,14 @@
 """What the offers benchmark's figures rest on: the choice, the policies, the words, the JSON."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bench.offers_hillstrom import policy_verdict
+from bench import offers
+from bench.offers_hillstrom import in_words, policy_verdict
 from bench.offers_hillstrom_choice import (
     OURS,
     TrainingHalf,
@@ -23,12 +25,13 @@ from bench.offers_hillstrom_policy import (
     everybody,
     follow,
     judge,
+    parts_of,
     simple_policies,
 )
 from bench.offers_hillstrom_systems import INCUMBENT, Views, candidates
 from bench.offers_over_splits import gain_over_splits, over_splits
-from bench.offers_report import OfferReport
-from finetune.off_policy import LoggedActions, certain, ips
+from bench.offers_report import OfferOptions, OfferReport
+from finetune.off_policy import LoggedActions, certain, difference, ips
 
 _PRICE = Price(margin=0.5, message_cents=10)
 
@@ -128,9 +131,32 @@ def test_choosing_by_customer_is_taken_only_where_it_surely_pays() -> None:
     expected = np.zeros((len(log.actions), 3))
     right = {"men": np.where(men, 4.0, 0.0), "women": np.where(men, 0.0, 4.0)}
     useless = {"men": np.full(len(men), 2.0), "women": np.full(len(men), 1.9)}
-    choice = choose_policy(log, expected, {"right": right, "useless": useless}, _PRICE)
+    choice = choose_policy(log, expected, {"right": right, "useless": useless}, _PRICE, 0)
     assert (choice.personal, choice.pays) == ("right", True)
-    assert not choose_policy(log, expected, {"useless": useless}, _PRICE).pays
+    assert not choose_policy(log, expected, {"useless": useless}, _PRICE, 0).pays
+
+
+def test_a_learner_lucky_where_it_was_picked_is_judged_where_it_was_not() -> None:
+    """Spend is noise; one learner happens to send what went with high spend on the first part."""
+    generator = np.random.default_rng(5)
+    log = replace(_log(1000), spend=generator.normal(scale=10.0, size=1000))
+    picking, judging = parts_of(1000, 0)
+    effects = {arm: generator.normal(size=1000) for arm in ("men", "women")}
+    for number, arm in enumerate(("men", "women"), start=1):
+        hit = log.spend[picking] * np.where(log.actions[picking] == number, 1.0, -1.0)
+        effects[arm][picking] = hit
+    lucky = follow(effects, _PRICE)
+    expected = np.zeros((1000, 3))
+
+    def gains(among: np.ndarray) -> float:
+        """Lower end of what the lucky learner earns over sending nothing."""
+        policies = [certain(each[among], 3) for each in (lucky, everybody("none", 1000))]
+        found = [judge(log.of(among), expected[among], each, _PRICE).profit for each in policies]
+        return difference(*found)[1]
+
+    assert gains(np.arange(1000)) > 0
+    assert gains(judging) < 0
+    assert not choose_policy(log, expected, {"lucky": effects}, _PRICE, 0).pays
 
 
 def test_a_customer_tested_twice_counts_once() -> None:
@@ -154,13 +180,19 @@ def test_a_customer_tested_twice_counts_once() -> None:
 @pytest.mark.parametrize(
     ("figures", "words"),
     [
-        ((0.1, 0.05, 0.15), "earns more than the men's"),
-        ((-0.01, -0.05, 0.03), "A single offer for everyone is as good"),
-        ((-0.1, -0.15, -0.05), "A single offer for everyone is better"),
+        ((0.1, 0.05, 0.15), "earns more than the women's e-mail to all"),
+        ((-0.01, -0.05, 0.03), "A single offer for everyone is as good: the women's e-mail to all"),
+        ((-0.1, -0.15, -0.05), "A single offer for everyone is better: the women's e-mail to all"),
     ],
 )
 def test_the_verdict_follows_the_interval(figures: tuple[float, float, float], words: str) -> None:
-    assert words in policy_verdict(*figures)
+    single = in_words(["women", "men", "women"])
+    assert words in policy_verdict(*figures, single)
+    assert "(best in 2 of 3 training halves)" in single
+
+
+def test_sending_nothing_to_anybody_may_be_the_best_single_action() -> None:
+    assert in_words(["none", "none"]).startswith("no e-mail to all (best in 2 of 2")
 
 
 def test_a_history_is_said_in_words() -> None:
@@ -188,15 +220,18 @@ def test_a_cut_file_is_refused(tmp_path: Path) -> None:
 
 def test_the_last_line_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
     report = OfferReport(seed=7)
-    report.row("set", "system", "qini", 0.5, 0.4, float("nan"))
-    report.difference("set", "qini", "system", "peer", 0.1, -0.1, 0.3)
-    report.verdict("set", "as good")
+    report.row("set its task", "system", "qini", 0.5, 0.4, float("nan"))
+    report.difference("set its task", "qini", "system", "peer", 0.1, -0.1, 0.3)
+    report.verdict("set its task", "as good")
+    report.claim("water is wet", True)
     report.finish()
     document = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert set(document) == {"commit", "seed", "hardware", "rows", "differences", "verdicts"}
+    keys = {"commit", "seed", "hardware", "rows", "differences", "claims", "verdicts"}
+    assert set(document) == keys
     assert document["rows"] == [
         {
             "set": "set",
+            "task": "its task",
             "system": "system",
             "metric": "qini",
             "value": 0.5,
@@ -205,4 +240,19 @@ def test_the_last_line_is_one_document(capsys: pytest.CaptureFixture[str]) -> No
         }
     ]
     assert document["differences"][0]["gain"] == 0.1
-    assert document["verdicts"] == [{"set": "set", "text": "as good"}]
+    assert document["verdicts"] == [{"set": "set", "task": "its task", "text": "as good"}]
+    assert document["claims"] == [{"claim": "water is wet", "holds": True}]
+
+
+@pytest.mark.parametrize(("holds", "code"), [(True, 0), (False, 1)])
+def test_a_claim_that_fails_ends_the_bench_with_an_error(
+    holds: bool, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def section(report: OfferReport, options: OfferOptions) -> None:
+        report.claim("water is wet", holds)
+
+    monkeypatch.setattr("bench.offers_journey.measure", section)
+    monkeypatch.setattr("sys.argv", ["offers", "--only", "journey"])
+    with pytest.raises(SystemExit) as ended:
+        offers.main()
+    assert ended.value.code == code

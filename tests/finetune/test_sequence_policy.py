@@ -20,11 +20,11 @@ BETTER = SequenceEvaluation(
     gain=120.0,
     low=10.0,
     high=230.0,
-    supported=0.99,
+    effective_paths=600.0,
 )
 
 
-def test_better_by_the_whole_interval_on_supported_choices_may_be_deployed() -> None:
+def test_better_by_the_whole_interval_on_paths_that_were_taken_may_be_deployed() -> None:
     assert deployable(BETTER)
 
 
@@ -38,7 +38,7 @@ def test_an_interval_that_does_not_say_better_may_not(change: dict[str, float]) 
 
 
 def test_better_by_a_guess_outside_the_log_may_not() -> None:
-    assert not deployable(replace(BETTER, supported=0.53))
+    assert not deployable(replace(BETTER, effective_paths=34.0))
 
 
 def test_the_decision_is_kept_with_its_figures(tmp_path: Path) -> None:
