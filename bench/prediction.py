@@ -8,11 +8,15 @@ up to two earlier cut-offs, whose outcomes end before the test cut-off too. The 
 judged on Complete Journey, with the demonstration shop's current adapter. CDNOW is judged on 4,000
 customers drawn once; the others on all known at the test cut-off.
 
-There is no LSTM among the peers in this version. BG/NBD gives no chance of a decline of spend, so
-on Complete Journey its churn is a ranking without Brier score. Intervals are of the middle 95 % of
-500 draws of customers. The last line printed is one JSON document: `commit`, `seed`, `hardware`,
-`rows` (`set`, `system`, `metric`, `value`, `low`, `high`) and `differences` (`set`, `metric`,
-`system`, `peer`, `gain`, `low`, `high`; `gain` is positive where the system is better).
+Where all three shops are measured, each is also foreseen from the other two: on day one, without a
+label (sets `SHOP, day one`), and with 64, 256 and 1,024 labelled customers (`SHOP, 64 labels`).
+`bg_nbd_today` is fitted to the log up to the test cut-off, which the day-one answers read too.
+
+BG/NBD gives no chance of a decline of spend, so on Complete Journey its churn is a ranking without
+Brier score. Intervals are of the middle 95 % of 500 draws of customers; of 300 with few labels.
+The last line printed is one JSON document: `commit`, `seed`, `hardware`, `rows` (`set`, `system`,
+`metric`, `value`, `low`, `high`) and `differences` (`set`, `metric`, `system`, `peer`, `gain`,
+`low`, `high`; `gain` is positive where the system is better).
 """
 
 import argparse
@@ -23,6 +27,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.prediction_day_one import OURS as DAY_ONE
+from bench.prediction_day_one import Judged, add_share_of_in_shop, leave_one_out
+from bench.prediction_few_labels import compare_few_labels, plot_few_labels
 from bench.prediction_measures import (
     COMPARED,
     MEASURES,
@@ -60,9 +67,12 @@ def main() -> None:
     """Measure and print."""
     arguments = _arguments()
     report = Report(seed=arguments.seed)
+    judged: list[Judged] = []
     with progress_bars() as progress:
         for bench in open_bench_shops(arguments.work, arguments.data, arguments.sets, progress):
-            _measure(bench, arguments, report, progress)
+            judged.append(_measure(bench, arguments, report, progress))
+        if len(judged) > 1:
+            _from_other_shops(judged, arguments.work / "plots", report, progress)
     found = {"rows": report.rows, "differences": report.differences}
     print(json.dumps(report.origin() | found, allow_nan=False))
 
@@ -87,8 +97,8 @@ def _arguments() -> argparse.Namespace:
 
 def _measure(
     bench: BenchShop, arguments: argparse.Namespace, report: Report, progress: Progress
-) -> None:
-    """Everything about one shop."""
+) -> Judged:
+    """Everything about one shop that is learnt in it."""
     settings = bench.shop.settings
     windows = _learning_windows(bench, progress)
     thresholds = tier_thresholds([example.spend for example in windows[0]], settings)
@@ -124,10 +134,39 @@ def _measure(
     plot_predictions(
         bench.name, truth, systems, arguments.work / "plots" / f"prediction-{bench.name}.png"
     )
+    return Judged(bench=bench, truth=truth, task=task, systems=systems)
 
 
-def compare(set_: str, truth: Truth, systems: Mapping[str, System], report: Report) -> None:
-    """Add every system's figures and Patron's differences, and print them."""
+def _from_other_shops(
+    shops: Sequence[Judged], plots: Path, report: Report, progress: Progress
+) -> None:
+    """Each shop without a label, and with a few, from what the other shops teach."""
+    curves = {}
+    for left_out in leave_one_out(shops, report, progress):
+        name = left_out.judged.bench.name
+        compare(f"{name}, day one", left_out.judged.truth, left_out.systems, report, ours=DAY_ONE)
+        add_share_of_in_shop(left_out, report)
+        curves[name] = compare_few_labels(left_out, report, progress)
+    plot_few_labels(curves, plots / "prediction-few-labels.png")
+
+
+def compare(
+    set_: str,
+    truth: Truth,
+    systems: Mapping[str, System],
+    report: Report,
+    *,
+    ours: str | None = None,
+) -> None:
+    """Add every system's figures and Patron's differences, and print them.
+
+    Args:
+        set_: its name.
+        truth: what happened.
+        systems: what they answered.
+        report: where to.
+        ours: whose differences; the shipped default or, without an adapter, its prior if None.
+    """
     found = {name: measure(truth, system) for name, system in systems.items()}
     draws = draw_measures(truth, systems, _DRAWS, report.seed)
     for name, values in found.items():
@@ -137,7 +176,7 @@ def compare(set_: str, truth: Truth, systems: Mapping[str, System], report: Repo
                 head = {"set": set_, "system": name, "metric": metric}
                 report.rows.append(head | _figures("value", values[metric], *bounds))
     report.table(f"{set_}, test", found)
-    ours = _OURS if _OURS in systems else "patron_prior"
+    ours = ours or (_OURS if _OURS in systems else "patron_prior")
     for metric in COMPARED:
         shown = {}
         for peer in systems:
