@@ -59,7 +59,7 @@ def _judged(bench: BenchShop) -> Judged:
         churn=np.random.default_rng(0).uniform(0.3, 0.7, len(test)),
         churn_is_probability=True,
         tiers=[0] * len(test),
-        spend=np.ones(len(test)),
+        spend=np.linspace(0, 1, len(test)),
     )
     return Judged(
         bench=bench,
