@@ -388,8 +388,12 @@ class Agent:
         self.viewer.check_may_see(customer_id)
         self._resources.ledger.add_feedback(customer_id, item_id, liked=liked, at=datetime.now(UTC))
 
-    def card(self, customer_id: str) -> CustomerCard:
+    def card(self, customer_id: str, *, explained: bool = False) -> CustomerCard:
         """Who a customer is, at a glance; without the shop's scores for a shopper.
+
+        Args:
+            customer_id: whom.
+            explained: whether to compute, for the desk, what moved the prediction.
 
         Raises:
             AccessError: the viewer may not see the customer.
@@ -400,6 +404,9 @@ class Agent:
         known = self._resources.customer(snapshot, customer_id)
         past = known.past
         desk = self.viewer.is_desk
+        prediction = self._predict(snapshot, known) if desk else None
+        if prediction is not None and explained:
+            prediction = self._explained(known, prediction)
         return CustomerCard(
             customer_id=customer_id,
             as_of=past.as_of,
@@ -420,7 +427,7 @@ class Agent:
             ),
             monthly_spend=_monthly_spend(known),
             history=known.history.text if desk else "",
-            prediction=self._predict(snapshot, known) if desk else None,
+            prediction=prediction,
             similar_left=self._resources.similar_left(snapshot, known) if desk else None,
         )
 
@@ -882,6 +889,10 @@ def _prediction(
         churn_definition=churn_in_words(shop.settings.churn.definition, horizon),
         horizon_days=horizon,
         expected_spend=score.expected_spend,
+        expected_spend_low=score.expected_spend_low,
+        expected_spend_high=score.expected_spend_high,
+        expected_spend_coverage=score.expected_spend_coverage,
+        season=score.season,
         ltv=score.ltv,
         currency=shop.settings.currency,
         stage=score.stage,

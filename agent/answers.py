@@ -41,6 +41,11 @@ class Prediction:
         churn_definition: what churn means, in words.
         expected_spend: over the horizon, minor units.
         ltv: minor units; see `finetune.value.lifetime_value`.
+        expected_spend_low: low end of the interval around expected spend, minor units; None where
+            the adapter was made without intervals, and then high end, coverage and season are too.
+        expected_spend_high: high end, minor units.
+        expected_spend_coverage: share of customers whose spend lies in their interval.
+        season: "known: ..." or "unknown: ...", with the reason.
         evidence: records the prediction was read from.
         drivers: what each line of the history adds, the largest change of the risk first; None
             where it was not asked for, or the adapter was made before drivers.
@@ -60,6 +65,10 @@ class Prediction:
     adapter_id: str
     evidence: tuple[Evidence, ...]
     drivers: tuple[Driver, ...] | None = None
+    expected_spend_low: int | None = None
+    expected_spend_high: int | None = None
+    expected_spend_coverage: float | None = None
+    season: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The shape for scripts; money in major units."""
@@ -72,6 +81,10 @@ class Prediction:
             "churn_definition": self.churn_definition,
             "horizon_days": self.horizon_days,
             "expected_spend": float(to_major(self.expected_spend, self.currency)),
+            "expected_spend_low": _major(self.expected_spend_low, self.currency),
+            "expected_spend_high": _major(self.expected_spend_high, self.currency),
+            "expected_spend_coverage": self.expected_spend_coverage,
+            "season": self.season,
             "ltv": float(to_major(self.ltv, self.currency)),
             "currency": self.currency,
             "stage": self.stage.value,
@@ -230,6 +243,10 @@ def offer_json(offer: OfferDecision | NoOffer, currency: str) -> dict[str, Any] 
         "propensity": offer.propensity,
         "explored": offer.explored,
     }
+
+
+def _major(minor: int | None, currency: str) -> float | None:
+    return None if minor is None else float(to_major(minor, currency))
 
 
 def _worth_json(worth: OfferWorth, currency: str) -> dict[str, Any]:

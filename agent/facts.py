@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from agent.answers import Prediction
 from agent.offer_choice import NoOffer, OfferDecision
+from agent.spend_words import HOW_TO_GET_AN_INTERVAL, interval_in_words, spend_in_words
 from finetune.adapter import Manifest
 from finetune.drivers import Driver
 from retrieval.catalogue import Catalogue
@@ -237,6 +238,7 @@ def value_facts(prediction: Prediction, ltv_days: int, discount_rate: float) -> 
             prediction,
             f"Expected spend is {spend} over the next {prediction.horizon_days} days.",
         ),
+        _spend_interval_fact(prediction),
         _predicted(
             prediction,
             f"The lifetime value over {ltv_days} days is {ltv}, discounted at "
@@ -247,6 +249,18 @@ def value_facts(prediction: Prediction, ltv_days: int, discount_rate: float) -> 
             ),
         ),
     ]
+
+
+def _spend_interval_fact(prediction: Prediction) -> Fact:
+    """How sure the expected spend is, and whether its season is known."""
+    interval = interval_in_words(prediction, "spend")
+    if interval is None or prediction.season is None:
+        return set_phrase(f"The expected spend comes with {HOW_TO_GET_AN_INTERVAL}.")
+    return Fact(
+        text=f"Of such customers {interval}; the season is {prediction.season}.",
+        evidence=prediction_evidence(prediction),
+        written=False,
+    )
 
 
 def stage_fact(prediction: Prediction) -> Fact:
@@ -405,10 +419,9 @@ def prediction_evidence(prediction: Prediction) -> tuple[Evidence, ...]:
             id=f"prediction:{prediction.customer_id}@{prediction.as_of:%Y-%m-%d}",
             text=f"customer {prediction.customer_id}, adapter {prediction.adapter_id}: value tier "
             f"{prediction.value_tier} ({tiers}); churn risk {percent(prediction.churn_risk)} "
-            f"({prediction.churn_definition}); expected spend "
-            f"{format_money(prediction.expected_spend, currency)} over {prediction.horizon_days} "
-            f"days; lifetime value {format_money(prediction.ltv, currency)}; stage "
-            f"{prediction.stage.value}",
+            f"({prediction.churn_definition}); expected spend over {prediction.horizon_days} days "
+            f"{spend_in_words(prediction)}; lifetime value "
+            f"{format_money(prediction.ltv, currency)}; stage {prediction.stage.value}",
         ),
         *prediction.evidence,
     )

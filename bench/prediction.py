@@ -22,6 +22,7 @@ The last line printed is one JSON document: `commit`, `seed`, `hardware`, `rows`
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -30,15 +31,18 @@ import numpy as np
 from bench.prediction_day_one import OURS as DAY_ONE
 from bench.prediction_day_one import Judged, add_share_of_in_shop, leave_one_out
 from bench.prediction_few_labels import compare_few_labels, plot_few_labels
+from bench.prediction_intervals import prior_interval, with_interval
 from bench.prediction_measures import (
     COMPARED,
     MEASURES,
+    SpendEnds,
     System,
     Truth,
     draw_measures,
     gain,
     interval,
     measure,
+    total_of_actual,
 )
 from bench.prediction_peers import Task, peer_systems
 from bench.prediction_plots import plot_predictions
@@ -119,7 +123,11 @@ def _measure(
             Shop.open(arguments.shop), bench, pasts, thresholds, report, progress
         )
     prior = fit_prior(windows, thresholds, settings.churn.horizon_days)
-    systems["patron_prior"] = System(scores=as_scores(prior.answers(pasts)), money=True)
+    systems["patron_prior"] = with_interval(
+        System(scores=as_scores(prior.answers(pasts)), money=True),
+        prior_interval(bench, windows, thresholds, arguments.seed),
+        bench.test_cutoff,
+    )
     progress(f"Peers on {bench.name}", 0, 1)
     task = Task(
         train=windows[0],
@@ -176,6 +184,9 @@ def compare(
                 head = {"set": set_, "system": name, "metric": metric}
                 report.rows.append(head | _figures("value", values[metric], *bounds))
     report.table(f"{set_}, test", found)
+    for name, system in systems.items():
+        if system.ends is not None:
+            _add_total(set_, name, truth, system.ends, report)
     ours = ours or (_OURS if _OURS in systems else "patron_prior")
     for metric in COMPARED:
         shown = {}
@@ -190,6 +201,20 @@ def compare(
             shown[peer] = figures
         if shown:
             report.table(f"{set_}: {metric} of {ours}, gain over", shown)
+
+
+def _add_total(set_: str, name: str, truth: Truth, ends: SpendEnds, report: Report) -> None:
+    """The total's interval, as a row (shares of what was spent) and in words."""
+    value, low, high = total_of_actual(truth, ends)
+    covers = low <= 1 <= high
+    head = {"set": set_, "system": name, "metric": "spend_total"}
+    report.rows.append(
+        head | _figures("value", value, low, high) | {"covers": covers, "season": ends.season}
+    )
+    report.say(
+        f"  {name}: total spend {value:.3f} of the actual, {ends.coverage:.0%} interval {low:.3f} "
+        f"to {high:.3f}: {'covers' if covers else 'MISSES'} it; season {ends.season}"
+    )
 
 
 def _learning_windows(bench: BenchShop, progress: Progress) -> list[list[Example]]:
@@ -239,7 +264,16 @@ def _with_adapter(
     if not np.allclose(manifest.thresholds, thresholds):
         report.say(f"  the adapter's tiers begin at {manifest.thresholds}, not at {thresholds}")
     scores = patron_scores(demo, predictor, pasts, files, progress=progress)
-    return {name: System(scores=answers, money=True) for name, answers in scores.items()}
+    systems = {name: System(scores=answers, money=True) for name, answers in scores.items()}
+    if manifest.spend_interval is None:
+        report.say("  the adapter has no interval: patron finetune --keep-weights makes one")
+        return systems
+    # `patron_scores` has corrected the season already.
+    factor = manifest.spend_interval.seasons.at(bench.test_cutoff).factor
+    ours = systems[_OURS].scores
+    assert ours.spend is not None
+    plain = System(scores=replace(ours, spend=ours.spend / factor), money=True)
+    return systems | {_OURS: with_interval(plain, manifest.spend_interval, bench.test_cutoff)}
 
 
 def _figures(name: str, value: float, low: float | None, high: float | None) -> dict[str, object]:

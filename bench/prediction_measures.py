@@ -10,6 +10,7 @@ from scipy.stats import rankdata
 from finetune.baselines import BaselineScores
 from finetune.calibration import Floats
 from finetune.metrics import churn_metrics, spearman, tier_f1
+from finetune.spend_interval import Total
 
 MEASURES = (
     "churn_auc",
@@ -21,6 +22,7 @@ MEASURES = (
     "gini",
     "decile_mape",
     "bias",
+    "spend_coverage",
 )
 COMPARED = ("churn_auc", "brier", "spearman", "gini")
 _LOWER_IS_BETTER = ("brier",)
@@ -46,16 +48,37 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SpendEnds:
+    """Intervals around a system's spend, minor units.
+
+    Attributes:
+        low: low end by customer `[n]`.
+        high: high end `[n]`.
+        total: of all test customers together.
+        coverage: share that shall lie inside.
+        season: what is known of it, in words.
+    """
+
+    low: Floats
+    high: Floats
+    total: Total
+    coverage: float
+    season: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class System:
     """A system's answers about all test customers.
 
     Attributes:
         scores: its answers.
         money: whether `scores.spend` is money; otherwise it only ranks.
+        ends: intervals around its spend; None where it gives none.
     """
 
     scores: BaselineScores
     money: bool
+    ends: SpendEnds | None = None
 
 
 def measure(truth: Truth, system: System) -> dict[str, float | None]:
@@ -74,7 +97,20 @@ def measure(truth: Truth, system: System) -> dict[str, float | None]:
         if system.money:
             found["decile_mape"] = decile_mape(truth.spend, scores.spend)
             found["bias"] = float(scores.spend.sum() / truth.spend.sum() - 1)
+    if system.ends is not None:
+        inside = (truth.spend >= system.ends.low) & (truth.spend <= system.ends.high)
+        found["spend_coverage"] = float(inside.mean())
     return found
+
+
+def total_of_actual(truth: Truth, ends: SpendEnds) -> tuple[float, float, float]:
+    """Expected total and the ends of its interval as shares of what was spent.
+
+    The interval covers the actual total where 1 lies between the ends.
+    """
+    actual = truth.spend.sum()
+    total = ends.total
+    return float(total.expected / actual), float(total.low / actual), float(total.high / actual)
 
 
 def auc(churned: NDArray[np.bool_], ranks: Floats) -> float:

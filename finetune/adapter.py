@@ -20,6 +20,7 @@ from finetune.errors import AdapterError
 from finetune.prior import Prior
 from finetune.promotions import Why, record_promotion
 from finetune.slots import PROMPT, Slots
+from finetune.spend_interval import SpendInterval
 from prompts.library import load_prompt
 from retrieval.shop import Shop, ShopSettings, write_atomically
 
@@ -56,6 +57,8 @@ class Manifest:
         at_risk_above: churn risk from which a customer counts as at risk.
         metrics: on validation customers.
         blend: the prior's share in each answer; none in adapters made before there was one.
+        spend_interval: turns expected spend into intervals; None in adapters made before there
+            was one, or from too few validation customers.
     """
 
     adapter_id: str
@@ -80,6 +83,7 @@ class Manifest:
     calibration: Calibration
     metrics: dict[str, float]
     blend: Blend = field(default_factory=Blend)
+    spend_interval: SpendInterval | None = None
 
     def to_json(self) -> str:
         """The manifest file's text."""
@@ -104,6 +108,7 @@ def read_manifest(folder: Path) -> Manifest:
                 "lora": LoraSettings(**document["lora"]),
                 "calibration": Calibration.from_json(document["calibration"]),
                 "blend": Blend(**document.get("blend", {})),
+                "spend_interval": _spend_interval(document.get("spend_interval")),
             }
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -278,6 +283,10 @@ def shipped_adapters() -> Sequence[Path]:
     """Folders of the adapters that come with Patron."""
     root = Path(str(resources.files("finetune"))) / "shipped"
     return sorted(file.parent for file in root.glob(f"*/{MANIFEST_FILE}"))
+
+
+def _spend_interval(document: dict[str, Any] | None) -> SpendInterval | None:
+    return None if document is None else SpendInterval.from_json(document)
 
 
 def _damaged(folder: Path, why: str) -> AdapterError:

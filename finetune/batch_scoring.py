@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -41,7 +43,7 @@ PREDICTIONS_FILE = "predictions.parquet"
 CHUNK_SIZE = 512
 
 # Raise it when the columns, or what is in them, change.
-_FORMAT = 1
+_FORMAT = 2
 _WORK = ".scoring-"
 # Parts of 512 rows would be slow to read as row groups of their own.
 _PARTS_A_ROW_GROUP = 64
@@ -57,6 +59,10 @@ class ScoringReport:
         tiers: customers by likeliest tier, lowest tier first.
         stages: customers by stage, in the order of `Stage`.
         expected_spend: of all customers together over the horizon, minor units.
+        expected_spend_low: low end of the interval around it; None where the adapter was made
+            without intervals, and then high end and season are too.
+        expected_spend_high: high end.
+        season: "known: ..." or "unknown: ...", with the reason.
     """
 
     file: Path
@@ -68,6 +74,9 @@ class ScoringReport:
     tiers: dict[str, int]
     stages: dict[str, int]
     expected_spend: int
+    expected_spend_low: int | None
+    expected_spend_high: int | None
+    season: str | None
     currency: str
 
     def to_json(self) -> dict[str, Any]:
@@ -82,6 +91,9 @@ class ScoringReport:
             "tiers": self.tiers,
             "stages": self.stages,
             "expected_spend": float(to_major(self.expected_spend, self.currency)),
+            "expected_spend_low": _plain(self.expected_spend_low, self.currency),
+            "expected_spend_high": _plain(self.expected_spend_high, self.currency),
+            "season": self.season,
             "currency": self.currency,
         }
 
@@ -103,6 +115,10 @@ def predictions_schema(tiers: Sequence[str], currency: str) -> pa.Schema:
             *(pa.field(f"p_{tier}", pa.float64(), nullable=False) for tier in tiers),
             pa.field("churn_risk", pa.float64(), nullable=False),
             pa.field("expected_spend", money, nullable=False),
+            # Null where the adapter was made without intervals.
+            pa.field("expected_spend_low", money),
+            pa.field("expected_spend_high", money),
+            pa.field("season", pa.string()),
             pa.field("ltv", money, nullable=False),
             pa.field("currency", pa.string(), nullable=False),
             pa.field("stage", pa.string(), nullable=False),
@@ -220,6 +236,9 @@ class _Run:
             },
             "churn_risk": score.churn_risk,
             "expected_spend": to_major(score.expected_spend, currency),
+            "expected_spend_low": _major(score.expected_spend_low, currency),
+            "expected_spend_high": _major(score.expected_spend_high, currency),
+            "season": score.season,
             "ltv": to_major(score.ltv, currency),
             "currency": currency,
             "stage": score.stage.value,
@@ -232,6 +251,9 @@ def _join(run: _Run, out: Path, customers: int, continued: int, chunk_size: int)
     tiers: Counter[str] = Counter()
     stages: Counter[str] = Counter()
     rows, spend, currency = 0, 0, run.shop.settings.currency
+    interval = run.manifest.spend_interval
+    season = None if interval is None else interval.seasons.at(run.as_of)
+    sums = np.zeros(2)
     # The same name each time, so that what a killed run left here is written over; of this shop
     # only, for another shop may write to the same place now.
     owner = hashlib.sha256(str(run.shop.directory.resolve()).encode()).hexdigest()[:8]
@@ -246,8 +268,10 @@ def _join(run: _Run, out: Path, customers: int, continued: int, chunk_size: int)
                     rows += table.num_rows
                     tiers.update(table["value_tier"].to_pylist())
                     stages.update(table["stage"].to_pylist())
-                    amounts = table["expected_spend"].to_pylist()
-                    spend += sum(to_minor(amount, currency) for amount in amounts)
+                    amounts = [to_minor(a, currency) for a in table["expected_spend"].to_pylist()]
+                    spend += sum(amounts)
+                    if interval is not None and season is not None:
+                        sums += interval.sums(np.array(amounts) / season.factor)
             stream.flush()
             os.fsync(stream.fileno())
         if rows != customers:
@@ -260,6 +284,7 @@ def _join(run: _Run, out: Path, customers: int, continued: int, chunk_size: int)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    total = interval.total(sums, season) if interval is not None and season is not None else None
     return ScoringReport(
         file=out,
         adapter_id=run.manifest.adapter_id,
@@ -270,8 +295,19 @@ def _join(run: _Run, out: Path, customers: int, continued: int, chunk_size: int)
         tiers={tier: tiers[tier] for tier in run.manifest.tiers},
         stages={stage.value: stages[stage.value] for stage in Stage},
         expected_spend=spend,
+        expected_spend_low=None if total is None else round(total.low),
+        expected_spend_high=None if total is None else round(total.high),
+        season=None if season is None else season.text,
         currency=currency,
     )
+
+
+def _major(minor: int | None, currency: str) -> Decimal | None:
+    return None if minor is None else to_major(minor, currency)
+
+
+def _plain(minor: int | None, currency: str) -> float | None:
+    return None if minor is None else float(to_major(minor, currency))
 
 
 def _customer_ids(log: EventLog, as_of: datetime) -> pa.ChunkedArray:

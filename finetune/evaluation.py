@@ -1,19 +1,22 @@
 """Judge the current adapter on the test window, beside what people use today."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
+
+import numpy as np
 
 from finetune.adapter import current_adapter
 from finetune.base_model import BaseModelFiles, find_base_model, token_counter
 from finetune.baselines import BaselineScores, LogisticRfm, past_spend_scores, recency_scores
+from finetune.calibration import Floats
 from finetune.errors import TrainingError
 from finetune.labels import Example, build_labels, tier_of
 from finetune.lora_predictor import LoraPredictor
 from finetune.metrics import churn_metrics, spearman, tier_f1
 from finetune.prior import Answers
-from finetune.scoring import model_answers
+from finetune.scoring import model_answers, season_factor
 from retrieval.catalogue import Catalogue
 from retrieval.history import render_history
 from retrieval.orders import CustomerPast
@@ -118,11 +121,12 @@ def patron_scores(
     ]
     horizon = shop.settings.churn.horizon_days
     model = model_answers(predictor, pasts, histories, horizon, progress=progress)
+    factors = np.array([season_factor(predictor.manifest, past.as_of) for past in pasts])
     if predictor.prior is None:
-        return {"patron": as_scores(model)}
+        return {"patron": as_scores(_in_season(model, factors))}
     prior = predictor.prior.answers(pasts)
     return {
-        "patron": as_scores(predictor.manifest.blend.mix(model, prior)),
+        "patron": as_scores(_in_season(predictor.manifest.blend.mix(model, prior), factors)),
         "patron_lm": as_scores(model),
         "patron_prior": as_scores(prior),
     }
@@ -136,6 +140,11 @@ def as_scores(answers: Answers) -> BaselineScores:
         tiers=answers.tiers.argmax(axis=1).tolist(),
         spend=answers.spend,
     )
+
+
+def _in_season(answers: Answers, factors: Floats) -> Answers:
+    """Answers whose spend has its season corrected, as customers are scored."""
+    return replace(answers, spend=factors * answers.spend)
 
 
 def _measure(

@@ -39,7 +39,9 @@ from finetune.metrics import churn_metrics, spearman, tier_f1
 from finetune.model_card import plot_losses, write_model_card
 from finetune.prior import Prior, fit_prior
 from finetune.scoring import calibrated_answers
+from finetune.season import read_seasons
 from finetune.slots import Slots, build_slots, encode_prompt
+from finetune.spend_interval import fit_spend_interval
 from finetune.training import (
     TrainingExample,
     TrainingSettings,
@@ -349,11 +351,17 @@ def _calibrated(
         "tier_f1": tier_f1(tiers, answers.tiers.argmax(axis=1).tolist()),
         "spearman": spearman(spends, answers.spend),
     }
+    split = window.split
+    # Of horizons up to the training window's; what is tested stays unseen.
+    seasons = read_seasons(
+        shop.log, prior, newest=split.train_cutoff, first_event=split.first_event
+    )
     return replace(
         draft,
         calibration=calibration,
         blend=blend,
         metrics=metrics,
+        spend_interval=fit_spend_interval(answers.spend, spends, seasons),
         # Half as likely again as the average customer to leave.
         at_risk_above=min(0.9, 1.5 * draft.base_rate),
     )

@@ -67,6 +67,8 @@ Its answers are blended with a statistical prior that only counts (logistic regr
 trees at several cut-offs). The prior's share: churn {manifest.blend.churn:.0%}, tier
 {manifest.blend.tier:.0%}, spend {manifest.blend.spend:.0%}.
 
+{_interval_line(manifest)}
+
 **How well**, on {manifest.validation_customers} other customers of the same window, on whom the
 epoch, the blend and the calibration were fitted (so these figures flatter it a little; run
 `patron evaluate` for the test window):
@@ -84,6 +86,20 @@ epoch, the blend and the calibration were fitted (so these figures flatter it a 
 share of similar customers, not a fact about one. It must not decide credit, employment or access.
 """
     write_atomically(file, card.encode())
+
+
+def _interval_line(manifest: Manifest) -> str:
+    """What its intervals around expected spend rest on."""
+    interval = manifest.spend_interval
+    if interval is None:
+        return "**Expected spend** comes without an interval: too few validation customers."
+    customers = sum(group.customers for group in interval.groups)
+    return (
+        f"**Expected spend** comes with an interval that shall hold {interval.coverage:.0%} of\n"
+        f"customers, by rank among {customers} validation customers and those expected to spend\n"
+        "alike, widened by how far the shop's total may move (past horizons looked at: "
+        f"{len(interval.seasons.backcasts)})."
+    )
 
 
 def _smooth(values: tuple[float, ...], width: int = 25) -> list[float]:

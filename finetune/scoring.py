@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 
+from finetune.adapter import Manifest
 from finetune.calibration import Calibration
 from finetune.lora_predictor import Logits, LoraPredictor
 from finetune.prior import Answers
+from finetune.spend_interval import foresee_spend
 from finetune.value import Stage, lifecycle_stage, lifetime_value
 from retrieval.history import History, usual_spend
 from retrieval.orders import CustomerPast
@@ -21,6 +24,13 @@ class Score:
 
     Attributes:
         tier_probabilities: lowest tier first.
+        expected_spend: over the coming horizon, its season corrected where that is known.
+        ltv: from expected spend without the season, for it looks over many horizons.
+        expected_spend_low: low end of the interval around expected spend; None where the adapter
+            was made without intervals, and then what follows is None too.
+        expected_spend_high: high end.
+        expected_spend_coverage: share of customers whose spend lies in their interval.
+        season: "known: ..." or "unknown: ...", with the reason.
     """
 
     customer_id: str
@@ -29,6 +39,10 @@ class Score:
     expected_spend: int
     ltv: int
     stage: Stage
+    expected_spend_low: int | None = None
+    expected_spend_high: int | None = None
+    expected_spend_coverage: float | None = None
+    season: str | None = None
 
     @property
     def tier(self) -> int:
@@ -59,16 +73,21 @@ def score_all(
     answers = model_answers(predictor, pasts, histories, horizon, progress=progress)
     if predictor.prior is not None:
         answers = manifest.blend.mix(answers, predictor.prior.answers(pasts))
+    spends = foresee_spend(manifest.spend_interval, answers.spend, [past.as_of for past in pasts])
     scores = []
-    for past, risk, probabilities, spend in zip(
-        pasts, answers.churn, answers.tiers, answers.spend, strict=True
+    for past, risk, probabilities, spend, foreseen in zip(
+        pasts, answers.churn, answers.tiers, answers.spend, spends, strict=True
     ):
         scores.append(
             Score(
                 customer_id=past.customer_id,
                 tier_probabilities=tuple(float(p) for p in probabilities),
                 churn_risk=float(risk),
-                expected_spend=round(float(spend)),
+                expected_spend=foreseen.expected,
+                expected_spend_low=foreseen.low,
+                expected_spend_high=foreseen.high,
+                expected_spend_coverage=foreseen.coverage,
+                season=foreseen.season,
                 ltv=lifetime_value(
                     float(spend),
                     float(risk),
@@ -86,6 +105,12 @@ def score_all(
             )
         )
     return scores
+
+
+def season_factor(manifest: Manifest, as_of: datetime) -> float:
+    """By what expected spend is multiplied at a moment; 1 where the season is unknown."""
+    interval = manifest.spend_interval
+    return 1.0 if interval is None else interval.seasons.at(as_of).factor
 
 
 def model_answers(

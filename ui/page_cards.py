@@ -7,6 +7,7 @@ from agent.answers import CustomerCard, Prediction, RecentOrder
 from agent.ledger import Claim
 from agent.offer_choice import NoOffer, OfferDecision
 from agent.offers import Offer
+from agent.spend_words import HOW_TO_GET_AN_INTERVAL, interval_in_words
 from agent.viewer import Viewer
 from finetune.drivers import Driver
 from retrieval.evidence import Evidence
@@ -202,9 +203,20 @@ def _scores(prediction: Prediction) -> str:
 </div>
 <dl class="facts">
 <div><dt>Expected spend, {days} days</dt>
-<dd>{_money(prediction.expected_spend, prediction.currency)}</dd></div>
+<dd>{_money(prediction.expected_spend, prediction.currency)}</dd>
+{_spend_interval(prediction)}</div>
 <div><dt>Lifetime value</dt><dd>{_money(prediction.ltv, prediction.currency)}</dd></div>
 </dl>"""
+
+
+def _spend_interval(prediction: Prediction) -> str:
+    interval = interval_in_words(prediction)
+    if interval is None or prediction.season is None:
+        return f'<dd class="quiet">{escape(_sentence(HOW_TO_GET_AN_INTERVAL))}</dd>'
+    return (
+        f'<dd class="quiet">{escape(_sentence(interval))}</dd>'
+        f'<dd class="quiet">{escape(_sentence(f"season {prediction.season}"))}</dd>'
+    )
 
 
 def _risk_level(risk: float) -> tuple[str, str]:

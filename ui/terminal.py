@@ -19,10 +19,12 @@ from rich.text import Text
 from agent.answers import Answer, Prediction, Recommendations
 from agent.facts import percent
 from agent.offer_choice import NoOffer, OfferDecision
+from agent.spend_words import HOW_TO_GET_AN_INTERVAL, spend_in_words
 from finetune.batch_scoring import ScoringReport
 from finetune.drivers import Driver
 from finetune.evaluation import METRICS, Evaluation
 from finetune.registry import LISTED_METRICS, ListedAdapter
+from finetune.spend_interval import COVERAGE
 from retrieval.catalogue_files import CatalogueReport
 from retrieval.file_reports import CheckedFile
 from retrieval.ingest import IngestReport
@@ -181,9 +183,21 @@ def show_scoring(report: ScoringReport) -> None:
     OUT.print(
         Text(
             f"Expected spend of all: {format_money(report.expected_spend, report.currency)} over "
-            f"{report.horizon_days} days"
-        )
+            f"{report.horizon_days} days{_total_interval(report)}"
+        ),
+        soft_wrap=True,
     )
+
+
+def _total_interval(report: ScoringReport) -> str:
+    """The interval around the total and its season; how to get one where there is none."""
+    if report.expected_spend_low is None or report.expected_spend_high is None:
+        return f" ({HOW_TO_GET_AN_INTERVAL})"
+    low, high = (
+        format_money(end, report.currency)
+        for end in (report.expected_spend_low, report.expected_spend_high)
+    )
+    return f" ({COVERAGE:.0%} between {low} and {high}); season {report.season}"
 
 
 def show_prediction(prediction: Prediction) -> None:
@@ -193,8 +207,7 @@ def show_prediction(prediction: Prediction) -> None:
     rows = {
         "value tier": f"{prediction.value_tier} ({tiers})",
         "churn risk": f"{percent(prediction.churn_risk)} ({prediction.churn_definition})",
-        "expected spend": f"{format_money(prediction.expected_spend, prediction.currency)} "
-        f"over {prediction.horizon_days} days",
+        f"expected spend, {prediction.horizon_days} days": spend_in_words(prediction),
         "lifetime value": format_money(prediction.ltv, prediction.currency),
         "lifecycle stage": prediction.stage.value,
         "as of": f"{prediction.as_of:%Y-%m-%d %H:%M %Z}",

@@ -70,7 +70,8 @@ def test_prediction_is_whole(agent: Agent) -> None:
     document = agent.predict("c04").to_json()
     assert set(document) == {
         "customer_id", "as_of", "value_tier", "tier_probabilities", "churn_risk",
-        "churn_definition", "horizon_days", "expected_spend", "ltv", "currency", "stage",
+        "churn_definition", "horizon_days", "expected_spend", "expected_spend_low",
+        "expected_spend_high", "expected_spend_coverage", "season", "ltv", "currency", "stage",
         "adapter_id", "evidence", "drivers",
     }  # fmt: skip
     assert sum(document["tier_probabilities"].values()) == pytest.approx(1, abs=1e-3)
@@ -80,6 +81,10 @@ def test_prediction_is_whole(agent: Agent) -> None:
     )
     assert document["horizon_days"] == 60
     assert document["expected_spend"] > 0
+    assert 0 <= document["expected_spend_low"] <= document["expected_spend"]
+    assert document["expected_spend"] <= document["expected_spend_high"]
+    assert document["expected_spend_coverage"] == 0.8
+    assert document["season"].startswith("unknown: the log holds only 36")
     assert document["drivers"] is None
 
 
@@ -124,6 +129,7 @@ def test_drivers_are_computed_only_to_explain(
         ask(agent, question)
     agent.card("c04")
     shopper = agent.for_viewer(Viewer.shopper("c04"))
+    assert shopper.card("c04", explained=True).prediction is None
     answer = shopper.ask("Am I leaving, and why?")
     assert answer.prediction is None
     assert "raises" not in answer.text
@@ -144,6 +150,7 @@ def test_drivers_are_computed_once_while_the_history_stands(
     first = agent.predict("c04", explained=True)
     assert agent.predict("c04", explained=True) == first
     assert ask(agent, "Are they leaving?").prediction == first
+    assert agent.card("c04", explained=True).prediction == first
     assert len(asked) == 1
     agent.predict("c05", explained=True)
     agent.predict("c04", as_of=datetime(2024, 3, 1, tzinfo=UTC), explained=True)

@@ -1,10 +1,15 @@
 """What the prediction benchmark's figures rest on: measures known by hand, and the gains' sign."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 
 from bench.prediction import compare
+from bench.prediction_intervals import with_interval
 from bench.prediction_measures import (
+    SpendEnds,
     System,
     Truth,
     auc,
@@ -13,10 +18,13 @@ from bench.prediction_measures import (
     draw_measures,
     measure,
     normalised_gini,
+    total_of_actual,
 )
 from bench.report import Report
 from finetune.baselines import BaselineScores
 from finetune.calibration import Floats
+from finetune.season import Backcast, Seasons
+from finetune.spend_interval import Total, fit_spend_interval
 
 _SPEND = np.arange(20, dtype=np.float64)
 _TRUTH = Truth(churned=_SPEND < 8, spend=_SPEND, tiers=[int(spend >= 10) for spend in _SPEND])
@@ -95,3 +103,63 @@ def test_gains_are_positive_where_patron_is_better() -> None:
     report = Report(seed=7)
     compare("made up", _TRUTH, {"patron_prior": _POOR, "good": _GOOD}, report)
     assert all(row["high"] < 0 for row in report.differences)
+
+
+def _ends(low: float, high: float, total: Total) -> SpendEnds:
+    return SpendEnds(
+        low=low * _SPEND, high=high * _SPEND, total=total, coverage=0.8, season="unknown: too young"
+    )
+
+
+def test_coverage_is_the_share_of_customers_inside_their_interval() -> None:
+    total = Total(expected=285.0, low=150.0, high=300.0)
+    wide = replace(_GOOD, ends=_ends(0.5, 1.0, total))
+    assert measure(_TRUTH, wide)["spend_coverage"] == 1.0
+    assert measure(_TRUTH, replace(_GOOD, ends=_ends(0.5, 0.9, total)))["spend_coverage"] == 0.05
+    assert measure(_TRUTH, _GOOD)["spend_coverage"] is None
+    assert total_of_actual(_TRUTH, wide.ends or _ends(0, 0, total)) == (1.5, 150 / 190, 300 / 190)
+
+
+@pytest.mark.parametrize(("low", "covers"), [(150.0, True), (191.0, False)])
+def test_the_report_says_whether_the_total_is_covered(
+    low: float, covers: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = Report(seed=1)
+    ours = replace(_GOOD, ends=_ends(0.5, 1.0, Total(expected=285.0, low=low, high=300.0)))
+    compare("toy", _TRUTH, {"patron_prior": ours, "peer": _POOR}, report)
+    (row,) = [row for row in report.rows if row["metric"] == "spend_total"]
+    assert (row["system"], row["covers"], row["season"]) == (
+        "patron_prior", covers, "unknown: too young",
+    )  # fmt: skip
+    assert (row["value"], row["high"]) == (1.5, round(300 / 190, 5))
+    assert ("covers it" in capsys.readouterr().out) is covers
+
+
+def test_a_known_season_corrects_spend_and_ends_together() -> None:
+    backcasts = tuple(
+        Backcast(
+            cutoff=datetime(2023, month, 1, tzinfo=UTC).isoformat(),
+            customers=9,
+            expected=1.0,
+            actual=2.0,
+        )
+        for month in range(4, 12)
+    )
+    seasons = Seasons(
+        first_event=datetime(2022, 9, 1, tzinfo=UTC).isoformat(),
+        horizon_days=90,
+        backcasts=backcasts,
+    )
+    interval = fit_spend_interval(np.full(100, 10.0), np.arange(100) / 5, seasons)
+    assert interval is not None
+    plain = with_interval(_GOOD, interval, datetime(2022, 12, 1, tzinfo=UTC))
+    doubled = with_interval(_GOOD, interval, datetime(2024, 6, 1, tzinfo=UTC))
+    assert plain.scores.spend is not None
+    assert doubled.scores.spend is not None
+    assert _GOOD.scores.spend is not None
+    np.testing.assert_allclose(plain.scores.spend, _GOOD.scores.spend)
+    np.testing.assert_allclose(doubled.scores.spend, 2 * _GOOD.scores.spend)
+    assert doubled.ends is not None
+    assert doubled.ends.season.startswith("known")
+    assert (doubled.ends.low <= doubled.scores.spend).all()
+    assert (doubled.ends.high >= doubled.scores.spend).all()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from agent.agent import Agent
 from finetune.adapter import (
     MANIFEST_FILE,
     WEIGHTS_FILE,
@@ -18,6 +19,7 @@ from finetune.adapter import (
     lora_state,
     make_current,
     read_manifest,
+    shipped_adapters,
     trainable,
     weights_bytes,
 )
@@ -209,3 +211,22 @@ def test_lora_goes_on_the_uppermost_layers(tiny_model: Path) -> None:
     names = trainable(add_lora(model, LoraSettings(rank=2, layers=3)))
     assert {name.split("layers.")[1].split(".")[0] for name in names} == {"1", "2", "3"}
     assert {parameter.shape[0] for name, parameter in names.items() if "lora_A" in name} == {2}
+
+
+def test_a_manifest_keeps_its_spend_interval(shop: Shop) -> None:
+    manifest = read_manifest(current_adapter(shop))
+    assert manifest.spend_interval is not None
+    assert manifest.spend_interval.coverage == 0.8
+    assert manifest.spend_interval.groups[-1].up_to is None
+    assert manifest.spend_interval.seasons.backcasts
+
+
+def test_adapters_made_before_intervals_load_and_answer_without_one(shop: Shop) -> None:
+    for folder in shipped_adapters():
+        read_manifest(folder)
+    _edit_manifest(shop, lambda document: document.pop("spend_interval"))
+    assert _load(shop).manifest.spend_interval is None
+    prediction = Agent.open(shop.directory).predict("c04")
+    assert prediction.expected_spend > 0
+    assert (prediction.expected_spend_low, prediction.season) == (None, None)
+    assert prediction.to_json()["expected_spend_high"] is None

@@ -81,19 +81,26 @@ def test_the_report_counts_what_the_file_holds(shop: Shop) -> None:
     assert tuple(report.tiers) == shop.settings.value.tiers
     total = sum((row["expected_spend"] for row in rows), Decimal(0))
     assert report.expected_spend == to_minor(total, "USD") > 0
+    assert report.expected_spend_low is not None
+    assert report.expected_spend_high is not None
+    assert 0 <= report.expected_spend_low < report.expected_spend < report.expected_spend_high
+    assert {row["season"] for row in rows} == {report.season}
     document = report.to_json()
     assert document["expected_spend"] == float(total)
+    assert document["expected_spend_high"] == report.expected_spend_high / 100
+    assert document["season"].startswith("unknown: the log holds only 3")
     assert document["as_of"] == present(shop).isoformat()
 
 
 @pytest.mark.parametrize(("currency", "digits"), [("USD", 2), ("JPY", 0), ("KWD", 3)])
 def test_money_is_exact_with_the_digits_of_its_currency(currency: str, digits: int) -> None:
     schema = predictions_schema(("low", "high"), currency)
-    for name in ("expected_spend", "ltv"):
+    for name in ("expected_spend", "expected_spend_low", "expected_spend_high", "ltv"):
         assert str(schema.field(name).type) == f"decimal128(18, {digits})"
     assert schema.names == [
         *("customer_id", "as_of", "adapter_id", "value_tier", "p_low", "p_high"),
-        *("churn_risk", "expected_spend", "ltv", "currency", "stage"),
+        *("churn_risk", "expected_spend", "expected_spend_low", "expected_spend_high", "season"),
+        *("ltv", "currency", "stage"),
     ]
 
 
@@ -105,9 +112,10 @@ def test_a_batch_says_what_the_agent_says_of_one(shop: Shop) -> None:
         for tier, share in alone.tier_probabilities.items():
             assert row[f"p_{tier}"] == pytest.approx(share, abs=1e-4)
         assert row["churn_risk"] == pytest.approx(alone.churn_risk, abs=1e-4)
-        for column, amount in (("expected_spend", alone.expected_spend), ("ltv", alone.ltv)):
+        for column in ("expected_spend", "expected_spend_low", "expected_spend_high", "ltv"):
             minor = to_minor(row[column], "USD")
-            assert minor == pytest.approx(amount, rel=1e-4, abs=1)
+            assert minor == pytest.approx(getattr(alone, column), rel=1e-4, abs=1)
+        assert row["season"] == alone.season
         assert row["stage"] == alone.stage.value
         assert (row["as_of"], row["adapter_id"]) == (alone.as_of, alone.adapter_id)
 

@@ -70,7 +70,7 @@ class FakeAgent:
         self.viewer.check_desk("The list of customers")
         return [customer_id for customer_id in CUSTOMERS if contains in customer_id][:limit]
 
-    def card(self, customer_id: str) -> CustomerCard:
+    def card(self, customer_id: str, *, explained: bool = False) -> CustomerCard:
         self.viewer.check_may_see(customer_id)
         if customer_id == NEWCOMER:
             raise UnknownCustomerError(
@@ -127,15 +127,11 @@ class FakeAgent:
                 )
             ),
             history=f"Customer {customer_id}. Usual gap 4 days.\nLast order: {HOSTILE_TITLE}",
-            prediction=_prediction(customer_id) if desk else None,
+            prediction=replace(_prediction(customer_id), drivers=_DRIVERS if explained else None)
+            if desk
+            else None,
             similar_left=(6, 10) if desk else None,
         )
-
-    def predict(self, customer_id: str, *, explained: bool = False) -> Prediction:
-        self.viewer.check_may_see(customer_id)
-        self.viewer.check_desk("A prediction")
-        prediction = _prediction(customer_id)
-        return replace(prediction, drivers=_DRIVERS) if explained else prediction
 
     def chat(
         self, text: str, *, customer_id: str | None = None, conversation_id: str
@@ -288,6 +284,10 @@ def _prediction(customer_id: str) -> Prediction:
         churn_definition="spend under half of the usual in the next 90 days",
         horizon_days=90,
         expected_spend=121_18,
+        expected_spend_low=60_10,
+        expected_spend_high=1_175_00,
+        expected_spend_coverage=0.8,
+        season="unknown: the log holds only 364 days before the cut-off (544 are needed)",
         ltv=418_40,
         currency="USD",
         stage=Stage.LOYAL,

@@ -55,7 +55,8 @@ def test_people_see_counts_and_the_expected_spend(run: Run, shop: Shop) -> None:
             share = values.count(name) / CUSTOMERS
             assert f"│ {name} │ {values.count(name)} │ {share:.1%} │" in said
     total = to_minor(sum(table["expected_spend"].to_pylist()), "USD")
-    assert f"Expected spend of all: {format_money(total, 'USD')} over 60 days" in said
+    assert f"Expected spend of all: {format_money(total, 'USD')} over 60 days (80% between" in said
+    assert "season unknown: the log holds only" in said
 
 
 def test_what_score_needs_is_said(run: Run, shop: Shop, tmp_path: Path) -> None:
