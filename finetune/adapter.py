@@ -248,7 +248,7 @@ def make_current(shop: Shop, adapter_id: str, why: Why = Why.FINE_TUNED) -> None
     before = current_id(shop)
     if before == adapter_id:
         return
-    record_promotion(shop.adapters, adapter_id, before, why)
+    record_promotion(shop.adapters, adapter_id, before, why, shop.log.version())
     write_atomically(shop.adapters / _CURRENT_FILE, f"{adapter_id}\n".encode())
 
 

@@ -16,7 +16,8 @@ from finetune.adapter import (
 )
 from finetune.base_model import find_base_model
 from finetune.errors import AdapterError
-from finetune.promotions import Why, adapters_before, read_promotions
+from finetune.gate_verdict import GateVerdict
+from finetune.promotions import Why, adapters_before, read_promotions, read_verdicts
 from finetune.slots import build_slots
 from retrieval.progress import Progress, no_progress
 from retrieval.shop import Shop
@@ -35,6 +36,7 @@ class ListedAdapter:
             cannot be read.
         metrics: on validation customers, by name; None where it does not tell.
         damage: what is wrong with its manifest; None where it can be read.
+        verdict: the gate's newest; None where it was never judged.
     """
 
     adapter_id: str
@@ -44,6 +46,7 @@ class ListedAdapter:
     train_cutoff: str | None
     metrics: dict[str, float | None]
     damage: str | None = None
+    verdict: GateVerdict | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The shape for scripts."""
@@ -55,6 +58,7 @@ class ListedAdapter:
             "train_cutoff": self.train_cutoff,
             "metrics": self.metrics,
             "damage": self.damage,
+            "verdict": None if self.verdict is None else self.verdict.to_json(),
         }
 
 
@@ -62,6 +66,7 @@ def list_adapters(shop: Shop) -> list[ListedAdapter]:
     """Every adapter in the shop, the one made current last first; damaged ones too."""
     current = current_id(shop)
     moves = {p.adapter_id: p for p in read_promotions(shop.adapters, current)}
+    verdicts = read_verdicts(shop.adapters)
     listed = []
     for folder in _folders(shop):
         manifest: Manifest | None = None
@@ -83,6 +88,7 @@ def list_adapters(shop: Shop) -> list[ListedAdapter]:
                     for name in LISTED_METRICS
                 },
                 damage=damage,
+                verdict=verdicts.get(folder.name),
             )
         )
     return sorted(listed, key=_newest_first)
@@ -90,6 +96,8 @@ def list_adapters(shop: Shop) -> list[ListedAdapter]:
 
 def promote(shop: Shop, adapter_id: str, *, progress: Progress = no_progress) -> str | None:
     """Make an adapter of the shop the current one, after the checks that loading it does.
+
+    The gate is not asked: this is how a person overrules it.
 
     Agents that are running take it up with their next answer.
 

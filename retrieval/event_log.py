@@ -40,11 +40,14 @@ class EventLog:
         path: the table's directory; made by the first append.
         timezone: moments are stored in UTC and read in this zone, so that a date taken from one
             is the shop's own.
+        at: read the log as it was at this version, whatever was appended since; None reads the
+            newest.
     """
 
-    def __init__(self, path: Path, timezone: str = "UTC") -> None:
+    def __init__(self, path: Path, timezone: str = "UTC", *, at: int | None = None) -> None:
         self.path = path
         self._timezone = timezone
+        self._at = at
         self._table: DeltaTable | None = None
         # With the version it was read at; it costs a scan and is asked for with every answer.
         self._span: tuple[int, tuple[datetime, datetime] | None] | None = None
@@ -53,6 +56,14 @@ class EventLog:
         """Number of the newest commit; -1 where nothing was ever appended."""
         table = self._open()
         return -1 if table is None else int(table.version())
+
+    def as_it_was(self, version: int) -> "EventLog":
+        """The log at an earlier version, for reading only.
+
+        Raises:
+            StorageError: (at the first read) that version is not kept any more.
+        """
+        return EventLog(self.path, self._timezone, at=version)
 
     def append(self, events: pa.Table, *, source: str) -> int:
         """Append events in one atomic commit and return the new version.
@@ -180,8 +191,9 @@ class EventLog:
             if self._table is None:
                 if not DeltaTable.is_deltatable(str(self.path)):
                     return None
-                self._table = DeltaTable(self.path)
-            self._table.update_incremental()
+                self._table = DeltaTable(self.path, version=self._at)
+            if self._at is None:
+                self._table.update_incremental()
         except (OSError, DeltaError) as error:
             raise StorageError(
                 f"The event log {self.path} cannot be read: {error}.",

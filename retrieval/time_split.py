@@ -53,14 +53,14 @@ def split_by_time(shop: Shop) -> TimeSplit:
 
 
 def learning_cutoffs(
-    train_cutoff: datetime, horizon: timedelta, first_event: datetime
+    train_cutoff: datetime, horizon: timedelta, first_event: datetime, *, count: int = 3
 ) -> list[datetime]:
-    """Cut-offs to learn from, the newest first: the training cut-off and two earlier ones.
+    """Cut-offs to learn from, the newest first: the training cut-off and `count - 1` earlier ones.
 
     They lie a third of a horizon apart, so that all outcomes end by the training cut-off's own. One
     with less than 0.6 horizons of log before it, too little to tell a habit by, is left out.
     """
-    earlier = [train_cutoff - step * horizon / 3 for step in (1, 2)]
+    earlier = [train_cutoff - step * horizon / 3 for step in range(1, count)]
     return [train_cutoff, *(c for c in earlier if c - first_event >= 0.6 * horizon)]
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,9 +14,18 @@ import typer
 from typer.exceptions import TyperException
 
 from prompts.errors import PatronError
-from retrieval.errors import IngestError
 from retrieval.money import to_minor
+from ui.command_options import HERE, JsonOption, ShopOption
 from ui.experiment_commands import experiment_app
+from ui.finetune_commands import adapters_app, finetune_command
+from ui.ingest_options import (
+    CurrencyOption,
+    MapOption,
+    MaxBadOption,
+    TimezoneOption,
+    column_map,
+    read_logs,
+)
 from ui.offer_commands import offers_app
 
 if TYPE_CHECKING:
@@ -31,28 +40,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-adapters = typer.Typer(
-    help="The shop's adapters: which there are, and which is current.", no_args_is_help=True
-)
-app.add_typer(adapters, name="adapters")
+app.add_typer(adapters_app, name="adapters")
 app.add_typer(offers_app, name="offers")
 app.add_typer(experiment_app, name="experiment")
 
-ShopOption = Annotated[
-    Path, typer.Option("--shop", help="The shop's directory.", show_default=True)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-MaxBadOption = Annotated[
-    float | None,
-    typer.Option(
-        help="Largest share of bad rows (0 to 1) to go on with; shop.toml's "
-        "limits.max_bad_share by default.",
-        min=0.0,
-        max=1.0,
-    ),
-]
 CustomerArgument = Annotated[str, typer.Argument(help="The customer's id, as in the log.")]
-HERE = Path("shop")
 
 
 def main() -> None:
@@ -130,43 +122,24 @@ def ingest(
         typer.Argument(help="CSV, Parquet or JSONL files, also gzip.", metavar="FILE..."),
     ],
     shop: ShopOption = HERE,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map",
-            help="target=source, such as customer_id=CustomerID; may be repeated. Targets: "
-            "customer_id, timestamp, order_id, item_id, quantity, amount, unit_price, kind, "
-            "title, category. Others are guessed from common names.",
-        ),
-    ] = None,
-    timezone: Annotated[
-        str | None, typer.Option(help="Zone of times without one; the shop's by default.")
-    ] = None,
-    currency: Annotated[
-        str | None, typer.Option(help="Currency of the amounts; it must be the shop's.")
-    ] = None,
+    columns: MapOption = None,
+    timezone: TimezoneOption = None,
+    currency: CurrencyOption = None,
     max_bad: MaxBadOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read logs into the shop: check every row, quarantine the bad, append the good."""
-    from retrieval.ingest import ingest_files
     from retrieval.shop import Shop
     from ui.terminal import progress_bars, show_ingest
 
-    opened = Shop.open(shop)
-    if currency is not None and currency != opened.settings.currency:
-        raise IngestError(
-            f"--currency {currency}: this shop keeps {opened.settings.currency}.",
-            hint=f"Convert the amounts, or change currency in {shop / 'shop.toml'} before the "
-            "first ingest.",
-        )
     with progress_bars(shown=not as_json) as progress:
-        report = ingest_files(
-            opened,
+        report = read_logs(
+            Shop.open(shop),
             files,
-            column_map=_column_map(columns or []),
+            columns=columns,
             timezone=timezone,
-            max_bad_share=max_bad,
+            currency=currency,
+            max_bad=max_bad,
             progress=progress,
         )
     if as_json:
@@ -207,7 +180,7 @@ def catalogue(
         report = merge_catalogue_files(
             Shop.open(shop),
             files,
-            column_map=_column_map(columns or [], example="item_id=SKU"),
+            column_map=column_map(columns or [], example="item_id=SKU"),
             max_bad_share=max_bad,
             progress=progress,
         )
@@ -244,53 +217,7 @@ def index(shop: ShopOption = HERE) -> None:
         )
 
 
-@app.command("finetune")
-def finetune_command(
-    shop: ShopOption = HERE,
-    epochs: Annotated[int, typer.Option(help="Passes over the customers.", min=1)] = 4,
-    batch_size: Annotated[int, typer.Option(help="Customers a step.", min=1)] = 16,
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.", min=1e-6)] = 1e-3,
-    rank: Annotated[int, typer.Option(help="LoRA rank.", min=1, max=256)] = 16,
-    layers: Annotated[int, typer.Option(help="Uppermost layers to adapt.", min=1)] = 10,
-    seed: Annotated[int, typer.Option(help="Of shuffling, split and first weights.")] = 7,
-    keep_weights: Annotated[
-        bool,
-        typer.Option(
-            "--keep-weights",
-            help="Keep the current adapter's weights and fit the prior and the calibration anew: "
-            "minutes instead of an hour. The other options are then those of its training.",
-        ),
-    ] = False,
-) -> None:
-    """Train the shop's adapter on its log; interrupted, the same command continues."""
-    from finetune.adapter import LoraSettings
-    from finetune.finetune import finetune, refresh
-    from finetune.training import TrainingSettings
-    from retrieval.shop import Shop
-    from ui.terminal import progress_bars
-
-    opened = Shop.open(shop)
-    with progress_bars() as progress:
-        manifest = (
-            refresh(opened, progress=progress)
-            if keep_weights
-            else finetune(
-                opened,
-                lora=LoraSettings(rank=rank, layers=layers),
-                settings=TrainingSettings(
-                    epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
-                ),
-                progress=progress,
-            )
-        )
-    folder = opened.adapters / manifest.adapter_id
-    typer.echo(
-        f"Adapter {manifest.adapter_id}: validation churn AUC {manifest.metrics['churn_auc']:.3f}, "
-        f"Brier {manifest.metrics['brier']:.3f}, tier F1 {manifest.metrics['tier_f1']:.3f}, "
-        f"spend Spearman {manifest.metrics['spearman']:.3f}."
-    )
-    typer.echo(f"Loss curve: {folder / 'loss.png'}; model card: {folder / 'model_card.md'}")
-    typer.echo(f"Next: patron evaluate --shop {shop}")
+app.command("finetune")(finetune_command)
 
 
 @app.command("evaluate")
@@ -306,52 +233,6 @@ def evaluate_command(shop: ShopOption = HERE, as_json: JsonOption = False) -> No
         _print_json(evaluation.to_json())
     else:
         show_evaluation(evaluation)
-
-
-@adapters.command("list")
-def list_command(shop: ShopOption = HERE, as_json: JsonOption = False) -> None:
-    """Every adapter in the shop with its validation figures, the current one first."""
-    from finetune.registry import list_adapters
-    from retrieval.shop import Shop
-    from ui.terminal import show_adapters
-
-    listed = list_adapters(Shop.open(shop))
-    if as_json:
-        _print_json({"adapters": [adapter.to_json() for adapter in listed]})
-    elif listed:
-        show_adapters(listed)
-    else:
-        typer.echo(f"No adapter yet. Train one: patron finetune --shop {shop}")
-
-
-@adapters.command("promote")
-def promote_command(
-    adapter: Annotated[str, typer.Argument(help="The adapter's id, as listed.", metavar="ID")],
-    shop: ShopOption = HERE,
-) -> None:
-    """Make an adapter the current one, if it fits the shop; running agents take it up."""
-    from finetune.registry import promote
-    from retrieval.shop import Shop
-    from ui.terminal import progress_bars
-
-    with progress_bars() as progress:
-        before = promote(Shop.open(shop), adapter, progress=progress)
-    if before == adapter:
-        typer.echo(f"{adapter} was current already.")
-    else:
-        typer.echo(f"{adapter} is current now{'' if before is None else f', after {before}'}.")
-
-
-@adapters.command("rollback")
-def rollback_command(shop: ShopOption = HERE) -> None:
-    """Return to the adapter that was current before; again, to the one before that."""
-    from finetune.registry import roll_back
-    from retrieval.shop import Shop
-    from ui.terminal import progress_bars
-
-    with progress_bars() as progress:
-        now = roll_back(Shop.open(shop), progress=progress)
-    typer.echo(f"{now} is current again.")
 
 
 @app.command()
@@ -569,19 +450,6 @@ def _agent(shop: Path, *, shown: bool) -> Iterator["Agent"]:
         progress("Thinking", 0, 1)
         yield agent
         progress("Thinking", 1, 1)
-
-
-def _column_map(pairs: list[str], example: str = "customer_id=CustomerID") -> Mapping[str, str]:
-    mapping: dict[str, str] = {}
-    for pair in pairs:
-        target, equals, source = pair.partition("=")
-        if not equals or not target or not source:
-            raise IngestError(
-                f"--map {pair}: this is not target=source.",
-                hint=f"Write it such as --map {example}.",
-            )
-        mapping[target.strip()] = source.strip()
-    return mapping
 
 
 def _minor(option: str, amount: str | None, currency: str) -> int | None:

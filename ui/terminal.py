@@ -13,7 +13,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from agent.answers import Answer, Prediction, Recommendations
@@ -23,7 +23,6 @@ from agent.spend_words import HOW_TO_GET_AN_INTERVAL, spend_in_words
 from finetune.batch_scoring import ScoringReport
 from finetune.drivers import Driver
 from finetune.evaluation import METRICS, Evaluation
-from finetune.registry import LISTED_METRICS, ListedAdapter
 from finetune.spend_interval import COVERAGE
 from retrieval.catalogue_files import CatalogueReport
 from retrieval.file_reports import CheckedFile
@@ -37,7 +36,7 @@ OUT = Console()
 ERR = Console(stderr=True)
 
 _COUNTS = ("read", "accepted", "quarantined", "duplicates")
-_METRIC_NAMES = {
+METRIC_NAMES = {
     "churn_auc": "churn AUC",
     "pr_auc": "PR-AUC",
     "brier": "Brier",
@@ -131,36 +130,12 @@ def show_evaluation(evaluation: Evaluation) -> None:
             f"{evaluation.churn_definition}, {evaluation.base_rate:.1%} churned"
         )
     )
-    table = Table("system", *(_METRIC_NAMES[name] for name in METRICS))
+    table = Table("system", *(METRIC_NAMES[name] for name in METRICS))
     for system, measures in evaluation.systems.items():
         values = [measures[name] for name in METRICS]
         table.add_row(system, *("-" if value is None else f"{value:.3f}" for value in values))
     OUT.print(table)
     OUT.print(Text("Brier and ECE: lower is better; the others: higher.", style="dim"))
-
-
-def show_adapters(adapters: Sequence[ListedAdapter]) -> None:
-    """A shop's adapters beside one another, narrow enough for eighty columns."""
-    table = Table(
-        Column("adapter", no_wrap=True),
-        "since",
-        "trained up to",
-        *(_METRIC_NAMES[metric] for metric in LISTED_METRICS),
-    )
-    for adapter in adapters:
-        made = adapter.made_current
-        values = [adapter.metrics[name] for name in LISTED_METRICS]
-        table.add_row(
-            Text(f"{'*' if adapter.current else ' '} {adapter.adapter_id}"),
-            "-" if made is None else f"{made:%Y-%m-%d} {adapter.why}",
-            "-" if adapter.train_cutoff is None else adapter.train_cutoff[:10],
-            *("-" if value is None else f"{value:.3f}" for value in values),
-        )
-    OUT.print(table)
-    OUT.print(Text("* current; figures are of validation customers.", style="dim"))
-    for adapter in adapters:
-        if adapter.damage is not None:
-            OUT.print(Text(adapter.damage, style="yellow"), soft_wrap=True)
 
 
 def show_scoring(report: ScoringReport) -> None:

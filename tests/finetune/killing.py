@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from importlib import import_module
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from typing import Any
 import torch
 
 import finetune.batch_scoring as scoring
-import finetune.finetune as whole
 from finetune.batch_scoring import score_shop
 from finetune.finetune import finetune
 from finetune.training import train
@@ -87,10 +87,12 @@ def train_and_die(model_folder: Path, work: Path, step: str, done: int) -> None:
     )
 
 
-def finetune_and_die(directory: Path, function: str, number: int) -> None:
+def finetune_and_die(
+    directory: Path, module: str, function: str, number: int, options: dict[str, Any]
+) -> None:
     """Die instead of the `number`th call of one of the steps that `finetune` takes."""
-    _die_at_call(whole, function, number)
-    finetune(Shop.open(directory), lora=LORA, settings=TRAINING)
+    _die_at_call(import_module(module), function, number)
+    finetune(Shop.open(directory), **options)
 
 
 def finetune_and_die_at(directory: Path, step: str, done: int) -> None:

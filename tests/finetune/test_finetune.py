@@ -6,18 +6,32 @@ import struct
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from finetune.adapter import MANIFEST_FILE, PRIOR_FILE, WEIGHTS_FILE, current_adapter, read_manifest
+from finetune.adapter import (
+    MANIFEST_FILE,
+    PRIOR_FILE,
+    WEIGHTS_FILE,
+    Manifest,
+    current_adapter,
+    read_manifest,
+)
 from finetune.base_model import find_base_model
 from finetune.errors import AdapterError, TrainingError
-from finetune.finetune import _share, finetune, refresh
+from finetune.finetune import Start, finetune
+from finetune.held_out import place_of
 from finetune.lora_predictor import LoraPredictor
+from finetune.refresh import refresh
+from finetune.settling import AdapterRefusedError
+from finetune.slots import build_slots
+from finetune.training_window import TrainingWindow, training_window
 from retrieval.errors import ShopError
 from retrieval.events import Event
 from retrieval.ingest import append_event
 from retrieval.money import format_money
+from retrieval.progress import no_progress
 from retrieval.shop import SETTINGS_FILE, Shop
 from tests.finetune.hand_made import event_table
 from tests.finetune.killing import exit_code_of, finetune_and_die, finetune_and_die_at
@@ -35,6 +49,14 @@ def _untrained(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Pa
 def untrained(_untrained: Path, tmp_path: Path) -> Shop:
     """The tiny shop before anything was learnt."""
     return Shop.open(shutil.copytree(_untrained, tmp_path / "untrained"))
+
+
+def _trained(shop: Shop, **options: Any) -> Manifest:
+    """Fine-tune; what comes out, whatever the gate says of it."""
+    try:
+        return finetune(shop, **{"lora": LORA, "settings": TRAINING, **options})
+    except AdapterRefusedError as refused:
+        return refused.manifest
 
 
 def _content(shop: Shop) -> dict[str, bytes]:
@@ -56,7 +78,7 @@ def test_an_adapter_comes_with_all_that_explains_it(shop: Shop) -> None:
     assert manifest.adapter_id == folder.name == f"patron-{weights[:10]}"
     assert manifest.train_customers + manifest.validation_customers == CUSTOMERS
     assert manifest.validation_customers == sum(
-        _share(f"c{number:02d}", TRAINING.seed) < 0.2 for number in range(CUSTOMERS)
+        place_of(f"c{number:02d}", TRAINING.seed) < 0.2 for number in range(CUSTOMERS)
     )
     assert (manifest.churn_definition, manifest.horizon_days) == ("inactive", 60)
     assert manifest.train_cutoff == "2024-07-01T00:00:00+00:00"
@@ -98,9 +120,10 @@ def test_the_same_log_and_settings_give_the_same_adapter(untrained: Shop) -> Non
     content = _content(untrained)
     assert finetune(untrained, lora=LORA, settings=TRAINING) == first
     assert _content(untrained) == content
-    other = finetune(untrained, lora=LORA, settings=replace(TRAINING, seed=8))
+    other = _trained(untrained, settings=replace(TRAINING, seed=8))
     assert other.adapter_id != first.adapter_id
-    assert current_adapter(untrained).name == other.adapter_id
+    # What was held out stays held out, whatever the seed of the training.
+    assert other.training["split_seed"] == first.training["split_seed"] == TRAINING.seed
 
 
 @pytest.fixture(scope="module")
@@ -112,17 +135,19 @@ def whole_run(_untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 
 @pytest.mark.parametrize(
-    ("function", "number"),
+    ("module", "function", "number"),
     [
-        ("write_atomically", 1),  # before the adapter is written
-        ("plot_losses", 1),  # while it is being finished
-        ("make_current", 1),  # between the adapter and the pointer to it
+        ("finishing", "write_atomically", 1),  # before the adapter is written
+        ("finetune", "plot_losses", 1),  # while it is being finished
+        ("settling", "make_current", 1),  # between the adapter and the pointer to it
     ],
 )
 def test_a_finish_killed_at_any_step_ends_in_the_same_adapter(
-    untrained: Shop, whole_run: dict[str, bytes], function: str, number: int
+    untrained: Shop, whole_run: dict[str, bytes], module: str, function: str, number: int
 ) -> None:
-    assert exit_code_of(finetune_and_die, untrained.directory, function, number) == -9
+    step = (f"finetune.{module}", function, number)
+    options = {"lora": LORA, "settings": TRAINING}
+    assert exit_code_of(finetune_and_die, untrained.directory, *step, options) == -9
     finetune(untrained, lora=LORA, settings=TRAINING)
     assert _content(untrained) == whole_run
 
@@ -166,16 +191,83 @@ def test_validation_customers_are_not_trained_on(untrained: Shop) -> None:
     # With all layers adapted the trunk is the embeddings, which no neighbour in a batch can
     # change by a rounding error.
     lora = replace(LORA, layers=4)
-    before = finetune(untrained, lora=lora, settings=one)
-    shares = {name: _share(name, one.seed) for name in (f"c{n:02d}" for n in range(CUSTOMERS))}
+    options = {"lora": lora, "settings": one, "start": Start.SCRATCH}
+    before = _trained(untrained, **options)
+    shares = {name: place_of(name, one.seed) for name in (f"c{n:02d}" for n in range(CUSTOMERS))}
     validation = min(shares, key=lambda name: shares[name])
     training = max(shares, key=lambda name: shares[name])
     _buy(untrained, validation, datetime(2024, 6, 30, tzinfo=UTC), 90_000)
-    after = finetune(untrained, lora=lora, settings=one)
+    after = _trained(untrained, **options)
     assert after.adapter_id == before.adapter_id
     assert after.training["validation_losses"] != before.training["validation_losses"]
     _buy(untrained, training, datetime(2024, 6, 30, tzinfo=UTC), 90_000)
-    assert finetune(untrained, lora=lora, settings=one).adapter_id != before.adapter_id
+    assert _trained(untrained, **options).adapter_id != before.adapter_id
+
+
+def test_earlier_cutoffs_add_training_customers_only(untrained: Shop) -> None:
+    files = find_base_model(untrained.settings.models.base)
+    slots = build_slots(files, untrained.settings.value.tiers)
+
+    def windows(count: int) -> TrainingWindow:
+        return training_window(untrained, files, TRAINING.seed, count, no_progress)
+
+    one, three = windows(1), windows(3)
+    cutoff = datetime(2024, 7, 1, tzinfo=UTC)
+    assert one.earlier == []
+    assert [part[0].past.as_of for part in three.earlier] == [
+        cutoff - timedelta(days=20),
+        cutoff - timedelta(days=40),
+    ]
+    held_out = {
+        name
+        for name in (f"c{number:02d}" for number in range(CUSTOMERS))
+        if place_of(name, TRAINING.seed) < 0.2
+    }
+    seen = {example.past.customer_id for part in three.earlier for example in part}
+    assert seen == {f"c{number:02d}" for number in range(CUSTOMERS)} - held_out
+    assert three.validation_examples(files, slots) == one.validation_examples(files, slots)
+    newest = one.training_examples(files, slots)
+    learnt = three.training_examples(files, slots)
+    assert learnt[: len(newest)] == newest
+    assert len(learnt) == 3 * len(newest)
+
+
+def test_no_outcome_reaches_the_test_window(untrained: Shop) -> None:
+    """Of everything that is learnt, histories and outcomes end with the training horizon."""
+    files = find_base_model(untrained.settings.models.base)
+    before = training_window(untrained, files, TRAINING.seed, 3, no_progress)
+    end = before.split.train_cutoff + before.split.horizon
+    for number in range(CUSTOMERS):
+        _buy(untrained, f"c{number:02d}", end + timedelta(hours=number))
+    after = training_window(untrained, files, TRAINING.seed, 3, no_progress)
+    assert after.labelled() == before.labelled()
+    assert after.thresholds == before.thresholds
+
+
+def test_training_continues_from_the_current_adapter_or_not(untrained: Shop) -> None:
+    first = finetune(untrained, lora=LORA, settings=TRAINING)
+    assert (first.training["start"], first.training["origin"]) == ("scratch", None)
+    one = replace(TRAINING, epochs=1)
+    best = _trained(untrained, settings=one, cutoffs=1)
+    losses = best.training["start_losses"]
+    assert set(losses) == {"scratch", first.adapter_id}
+    assert best.training["start"] == min(losses, key=lambda name: losses[name])
+    assert min(best.training["validation_losses"]) == min(losses.values())
+    # Two epochs went before: an epoch that begins from them ends elsewhere.
+    assert len(set(losses.values())) == 2
+
+
+def test_an_adapter_of_another_shape_is_not_continued_from(untrained: Shop) -> None:
+    finetune(untrained, lora=LORA, settings=TRAINING, cutoffs=1)
+    other = replace(LORA, rank=2)
+    assert set(_trained(untrained, lora=other, cutoffs=1).training["start_losses"]) == {"scratch"}
+    with pytest.raises(AdapterError, match="another shape"):
+        finetune(untrained, lora=replace(LORA, rank=3), settings=TRAINING, start=Start.CURRENT)
+
+
+def test_without_an_adapter_there_is_nothing_to_continue_from(untrained: Shop) -> None:
+    with pytest.raises(AdapterError, match="no trained adapter yet"):
+        finetune(untrained, lora=LORA, settings=TRAINING, start=Start.CURRENT)
 
 
 def _shop_of(directory: Path, tiny_model: Path, rows: list[tuple[str, float, int, str]]) -> Shop:
@@ -193,7 +285,7 @@ def test_too_few_customers_are_counted(tmp_path: Path, tiny_model: Path) -> None
     shop = _shop_of(tmp_path / "few", tiny_model, rows)
     with pytest.raises(TrainingError) as caught:
         finetune(shop, lora=LORA, settings=TRAINING)
-    training = [f"c{n}" for n in range(10) if _share(f"c{n}", TRAINING.seed) >= 0.2]
+    training = [f"c{n}" for n in range(10) if place_of(f"c{n}", TRAINING.seed) >= 0.2]
     churned = sum(int(name[1:]) % 2 == 0 for name in training)
     assert f"{len(training)} training customers, {churned} of whom churned" in str(caught.value)
     assert "at least 40 customers" in caught.value.hint
@@ -212,7 +304,7 @@ def test_a_window_in_which_all_do_the_same_teaches_nothing(
     shop = _shop_of(tmp_path / "same", tiny_model, rows)
     with pytest.raises(TrainingError) as caught:
         finetune(shop, lora=LORA, settings=TRAINING)
-    customers = sum(_share(f"c{number}", TRAINING.seed) >= 0.2 for number in range(80))
+    customers = sum(place_of(f"c{number}", TRAINING.seed) >= 0.2 for number in range(80))
     churned = customers if share == "all" else 0
     assert f"{customers} training customers, {churned} of whom churned" in str(caught.value)
     assert str(shop.directory / SETTINGS_FILE) in caught.value.hint
@@ -253,8 +345,11 @@ def test_a_refresh_learns_the_prior_from_new_events(untrained: Shop) -> None:
                 amount=50_000,
             ),
         )
-    second = refresh(untrained)
-    new = current_adapter(untrained)
+    try:
+        second = refresh(untrained)
+    except AdapterRefusedError as refused:
+        second = refused.manifest
+    new = untrained.adapters / second.adapter_id
     assert second.adapter_id != first.adapter_id
     assert (new / WEIGHTS_FILE).read_bytes() == (old / WEIGHTS_FILE).read_bytes()
     assert (new / PRIOR_FILE).read_bytes() != (old / PRIOR_FILE).read_bytes()

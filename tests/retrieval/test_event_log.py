@@ -53,6 +53,19 @@ def test_each_append_is_a_version(log: EventLog) -> None:
     assert len(_rows(log)) == 6
 
 
+def test_the_log_as_it_was_does_not_see_what_came_since(log: EventLog) -> None:
+    before = _rows(log)
+    append(log, [bought("c", "2024-02-01", "o4", "tea", 300)])
+    was = log.as_it_was(0)
+    assert (was.version(), log.version()) == (0, 1)
+    assert _rows(was) == before
+    assert was.span() != log.span()
+    append(log, [bought("d", "2024-03-01", "o5", "tea", 300)])
+    assert _rows(was) == before
+    with pytest.raises(StorageError, match="cannot be read"):
+        log.as_it_was(7).version()
+
+
 def test_what_is_appended_is_what_is_read(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "log")
     wanted = as_table([bought("a", "2024-01-01T10:11:12", "o1", "milk", 129)], "till.csv")

@@ -86,3 +86,6 @@ def test_earlier_cutoffs_need_enough_log_before_them() -> None:
     for before, expected in ((200, 3), (114, 3), (113, 2), (83, 1), (1, 1)):
         first = cutoff - timedelta(days=before)
         assert learning_cutoffs(cutoff, horizon, first) == thirds[:expected]
+    assert learning_cutoffs(cutoff, horizon, cutoff - timedelta(days=200), count=1) == thirds[:1]
+    five = learning_cutoffs(cutoff, horizon, cutoff - timedelta(days=200), count=5)
+    assert five == [cutoff - timedelta(days=30 * step) for step in range(5)]

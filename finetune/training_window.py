@@ -1,0 +1,193 @@
+"""What an adapter learns from: labelled customers at the newest cut-off and at earlier ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from finetune.base_model import BaseModelFiles, token_counter
+from finetune.errors import TrainingError
+from finetune.held_out import VALIDATION_SHARE, is_held_out
+from finetune.labels import Example, build_labels, tier_of, tier_thresholds
+from finetune.prior import Prior, fit_prior
+from finetune.slots import Slots, encode_prompt
+from finetune.training import TrainingExample
+from retrieval.catalogue import Catalogue
+from retrieval.history import History, render_history
+from retrieval.progress import Progress
+from retrieval.shop import Shop
+from retrieval.time_split import TimeSplit, learning_cutoffs, split_by_time
+
+CUTOFFS = 3
+"""Cut-offs to learn from where nothing else is asked, as many as the prior learns from."""
+
+_FEWEST_CUSTOMERS = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingWindow:
+    """The labelled training window, split by customer.
+
+    Attributes:
+        split: the shop's cut-offs.
+        split_seed: of the hash that holds customers out.
+        examples: every customer at the newest cut-off.
+        histories: of the examples, in their order.
+        thresholds: spend (minor units) at which each tier above the lowest begins; from the newest
+            cut-off.
+        earlier: training customers at each earlier cut-off, the newest first. Customers held out
+            are not among them.
+        earlier_histories: of them.
+    """
+
+    split: TimeSplit
+    split_seed: int
+    examples: list[Example]
+    histories: list[History]
+    thresholds: tuple[float, ...]
+    earlier: list[list[Example]]
+    earlier_histories: list[list[History]]
+
+    def part(self, *, validation: bool) -> list[int]:
+        """Indices, at the newest cut-off, of customers held out or of those to learn from."""
+        return [
+            index
+            for index, example in enumerate(self.examples)
+            if is_held_out(example.past.customer_id, self.split_seed) is validation
+        ]
+
+    def tier(self, index: int) -> int:
+        """Tier of a customer at the newest cut-off."""
+        return tier_of(self.examples[index].spend, self.thresholds)
+
+    @property
+    def cutoffs(self) -> int:
+        """How many cut-offs are learnt from."""
+        return 1 + len(self.earlier)
+
+    def labelled(self) -> list[tuple[History, Example]]:
+        """Everything that decides what is learnt, in a fixed order."""
+        pairs = list(zip(self.histories, self.examples, strict=True))
+        for histories, examples in zip(self.earlier_histories, self.earlier, strict=True):
+            pairs += zip(histories, examples, strict=True)
+        return pairs
+
+    def training_examples(self, files: BaseModelFiles, slots: Slots) -> list[TrainingExample]:
+        """Training customers at the newest cut-off, then at the earlier ones."""
+        part = self.part(validation=False)
+        pairs = [(self.histories[index], self.examples[index]) for index in part]
+        pairs += self.labelled()[len(self.examples) :]
+        return self._encode(pairs, files, slots)
+
+    def validation_examples(self, files: BaseModelFiles, slots: Slots) -> list[TrainingExample]:
+        """Customers held out, at the newest cut-off alone."""
+        part = self.part(validation=True)
+        pairs = [(self.histories[index], self.examples[index]) for index in part]
+        return self._encode(pairs, files, slots)
+
+    def _encode(
+        self, pairs: Sequence[tuple[History, Example]], files: BaseModelFiles, slots: Slots
+    ) -> list[TrainingExample]:
+        return [
+            TrainingExample(
+                prompt=tuple(encode_prompt(files, slots, history.text)),
+                tier=tier_of(example.spend, self.thresholds),
+                churned=int(example.churned),
+            )
+            for history, example in pairs
+        ]
+
+
+def training_window(
+    shop: Shop, files: BaseModelFiles, split_seed: int, cutoffs: int, progress: Progress
+) -> TrainingWindow:
+    """Label a shop's customers and render their histories.
+
+    Args:
+        shop: with a log long enough for a training and a test window.
+        files: of the base model, whose tokens histories are measured in.
+        split_seed: of the hash that holds customers out.
+        cutoffs: how many cut-offs to learn from; fewer where the log begins too late for that.
+        progress: told when it begins and ends.
+
+    Raises:
+        TrainingError: too few customers, or all of one kind.
+        ShopError: the log is too short.
+    """
+    progress("Building labels", 0, 1)
+    split = split_by_time(shop)
+    newest, *before = learning_cutoffs(
+        split.train_cutoff, split.horizon, split.first_event, count=cutoffs
+    )
+    examples = build_labels(shop.log, newest, shop.settings)
+    earlier = [
+        [
+            example
+            for example in build_labels(shop.log, cutoff, shop.settings)
+            if not is_held_out(example.past.customer_id, split_seed)
+        ]
+        for cutoff in before
+    ]
+    window = TrainingWindow(
+        split=split,
+        split_seed=split_seed,
+        examples=examples,
+        histories=render_examples(shop, files, examples),
+        thresholds=tier_thresholds([example.spend for example in examples], shop.settings)
+        if examples
+        else (),
+        earlier=earlier,
+        earlier_histories=[render_examples(shop, files, part) for part in earlier],
+    )
+    progress("Building labels", 1, 1)
+    _check_learnable(shop, window)
+    return window
+
+
+def render_examples(
+    shop: Shop, files: BaseModelFiles, examples: Sequence[Example]
+) -> list[History]:
+    """Histories of examples, in their order."""
+    catalogue, count = Catalogue.read(shop.items_file), token_counter(files)
+    return [
+        render_history(
+            example.past, settings=shop.settings, catalogue=catalogue, count_tokens=count
+        )
+        for example in examples
+    ]
+
+
+def learn_prior(shop: Shop, window: TrainingWindow) -> Prior:
+    """Learn from the training customers at every cut-off; validation customers stay unseen."""
+    split = window.split
+    _, *before = learning_cutoffs(split.train_cutoff, split.horizon, split.first_event)
+    earlier = [build_labels(shop.log, cutoff, shop.settings) for cutoff in before]
+    return fit_prior(
+        [
+            [
+                example
+                for example in examples
+                if not is_held_out(example.past.customer_id, window.split_seed)
+            ]
+            for examples in (window.examples, *earlier)
+        ],
+        window.thresholds,
+        shop.settings.churn.horizon_days,
+    )
+
+
+def _check_learnable(shop: Shop, window: TrainingWindow) -> None:
+    for validation, name in ((False, "training"), (True, "validation")):
+        part = window.part(validation=validation)
+        churned = sum(window.examples[index].churned for index in part)
+        fewest = _FEWEST_CUSTOMERS * (VALIDATION_SHARE if validation else 1 - VALIDATION_SHARE)
+        if len(part) < fewest or not 0 < churned < len(part):
+            raise TrainingError(
+                f"The training window has too little to learn from: {len(part)} {name} customers, "
+                f"{churned} of whom churned.",
+                hint=f"Give at least {_FEWEST_CUSTOMERS} customers, some of whom left and some of "
+                f"whom stayed; or change churn or windows in {shop.directory / 'shop.toml'}.",
+            )
+        if len({window.tier(index) for index in part}) < 2:
+            raise TrainingError(
+                f"All {name} customers fall into one value tier.",
+                hint="Choose other value.quantiles in shop.toml.",
+            )
