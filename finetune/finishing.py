@@ -25,7 +25,9 @@ from finetune.metrics import churn_metrics, spearman, tier_f1
 from finetune.model_card import write_model_card
 from finetune.prior import Prior
 from finetune.scoring import calibrated_answers
+from finetune.season import Seasons, read_seasons
 from finetune.slots import Slots
+from finetune.spend_interval import fit_spend_interval
 from finetune.training_window import TrainingWindow, learn_prior
 from retrieval.history import usual_spend
 from retrieval.progress import Progress
@@ -163,6 +165,13 @@ def _calibrated(
         calibration=calibration,
         blend=blend,
         metrics=metrics,
+        spend_interval=fit_spend_interval(answers.spend, spends, _seasons(shop, window, prior)),
         # Half as likely again as the average customer to leave.
         at_risk_above=min(0.9, 1.5 * draft.base_rate),
     )
+
+
+def _seasons(shop: Shop, window: TrainingWindow, prior: Prior) -> Seasons:
+    """Of horizons up to the training window's; what is tested stays unseen."""
+    split = window.split
+    return read_seasons(shop.log, prior, newest=split.train_cutoff, first_event=split.first_event)
