@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -312,20 +312,33 @@ class _Page:
         whole = [*customer, *offer, *picks, *notices, self._writing]
         asked = [*offer, *picks, self._chat, self._question, self._chat_notice, self._writing]
 
-        self._on(
+        loaded = self._on(
             self.blocks.load,
             self._load,
             inputs=[],
             outputs=[self._header, self._picker, *whole],
             notice=self._page_notice,
         )
-        self._on(
+        picked = self._on(
             self._picker.input,
             self._pick,
             inputs=[self._picker],
             outputs=whole,
             notice=self._page_notice,
         )
+        # Drivers come after the picks, for they take longest; another pick does not wait for them,
+        # and what they say of the customer before does not overwrite the next one's card.
+        explaining = [
+            self._on(
+                shown.then,
+                self._explain,
+                inputs=[self._customer],
+                outputs=[self._headline, self._page_notice],
+                notice=self._page_notice,
+            )
+            for shown in (loaded, picked)
+        ]
+        self._picker.input(None, cancels=explaining, api_visibility="private")
         self._on(
             self._picker.key_up,
             self._find,
@@ -383,8 +396,8 @@ class _Page:
         outputs: list[Any],
         notice: Any,
         trigger_mode: str = "once",
-    ) -> None:
-        trigger(
+    ) -> Any:
+        return trigger(
             _guarded(steps, notice),
             inputs,
             outputs,
@@ -409,6 +422,13 @@ class _Page:
     def _pick(self, picked: str | None, request: gr.Request) -> Steps:
         viewer = self._viewer_of(request)
         yield from self._show_customer(viewer, _customer_of(viewer, picked))
+
+    def _explain(self, customer_id: str | None, request: gr.Request) -> Steps:
+        viewer = self._viewer_of(request)
+        if not viewer.is_desk or customer_id is None:
+            return
+        card = self._agent_of(viewer).card(customer_id, explained=True)
+        yield {self._headline: _filled(cards.headline_html(card, viewer))}
 
     def _find(self, request: gr.Request, typed: gr.KeyUpData) -> Steps:
         agent = self._agent_of(self._viewer_of(request))
@@ -508,10 +528,8 @@ class _Page:
         if customer_id is None:
             return
         agent = self._agent_of(viewer)
-        card = None
         try:
-            card = agent.card(customer_id)
-            shown = self._show_card(viewer, card)
+            shown = self._show_card(viewer, agent.card(customer_id))
         except UnknownCustomerError:
             if viewer.is_desk:
                 raise
@@ -532,11 +550,6 @@ class _Page:
             **self._show_items(viewer, customer_id, picks.items),
             **({} if picks.offer is None else self._show_offer(viewer, customer_id, picks.offer)),
         }
-        if card is not None and viewer.is_desk:
-            # Last, for it reads the history once a line.
-            explained = agent.predict(customer_id, explained=True)
-            card = replace(card, prediction=explained)
-            yield {self._headline: _filled(cards.headline_html(card, viewer))}
 
     def _show_card(self, viewer: Viewer, card: CustomerCard) -> Updates:
         return {

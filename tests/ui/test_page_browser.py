@@ -1,10 +1,12 @@
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.ui.fake_agent import SENTENCES
+from agent.answers import CustomerCard
+from tests.ui.fake_agent import SENTENCES, FakeAgent
 from tests.ui.running_page import PASSWORDS, RunningPage, running_page
 
 
@@ -37,6 +39,8 @@ def test_the_desk_picks_asks_likes_and_accepts(
     picker.press("Enter")
     expect(page.locator("#headline")).to_contain_text("Customer 718")
     expect(page.locator("#items-heading")).to_contain_text("718")
+    expect(page.locator("#headline")).to_contain_text("What moves the risk")
+    expect(page.locator("#headline")).to_contain_text("Customer 718")
 
     page.fill("#question textarea", "Who is this customer? <b>bold</b>")
     page.keyboard.press("Enter")
@@ -60,6 +64,29 @@ def test_the_desk_picks_asks_likes_and_accepts(
     page.close()
 
 
+def test_late_drivers_do_not_overwrite_the_next_customer(
+    browser: Browser, shop_page: RunningPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = FakeAgent.card
+
+    def slow_card(agent: FakeAgent, customer_id: str, *, explained: bool = False) -> CustomerCard:
+        if explained and customer_id == "1229":
+            time.sleep(4)
+        return card(agent, customer_id, explained=explained)
+
+    monkeypatch.setattr(FakeAgent, "card", slow_card)
+    page = log_in(browser, shop_page, "desk")
+    expect(page.locator("#items-heading")).to_contain_text("1229")
+    picker = page.get_by_label("Customer", exact=True).and_(page.locator("input"))
+    picker.fill("718")
+    picker.press("Enter")
+    expect(page.locator("#headline")).to_contain_text("Customer 718")
+    expect(page.locator("#headline")).to_contain_text("What moves the risk")
+    time.sleep(5)
+    expect(page.locator("#headline")).to_contain_text("Customer 718")
+    page.close()
+
+
 def test_a_shopper_sees_their_own_and_no_scores(
     browser: Browser, shop_page: RunningPage, tmp_path: Path
 ) -> None:
@@ -67,7 +94,14 @@ def test_a_shopper_sees_their_own_and_no_scores(
     expect(page.locator("#details")).to_contain_text("Your orders")
     expect(page.locator("#customer-picker")).to_have_count(0)
     shown = page.locator("body").inner_text()
-    for internal in ("Churn risk", "Value tier", "Cost to the shop", "at stake", "History as"):
+    for internal in (
+        "Churn risk",
+        "moves the risk",
+        "Value tier",
+        "Cost to the shop",
+        "at stake",
+        "History as",
+    ):
         assert internal not in shown
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 

@@ -38,7 +38,7 @@ def test_the_desk_sees_scores_and_a_shopper_does_not(agent: FakeAgent) -> None:
 def test_drivers_stand_on_their_side_with_every_line_behind(agent: FakeAgent) -> None:
     card = agent.card("1229")
     assert "What moves the risk" not in cards.headline_html(card, DESK)
-    explained = replace(card, prediction=agent.predict("1229", explained=True))
+    explained = agent.card("1229", explained=True)
     shown = cards.headline_html(explained, DESK)
     bars, table = shown.split("<details>")
     assert re.findall(r'class="(raises|lowers)" style="width:([\d.]+)%', bars) == [
@@ -56,12 +56,10 @@ def test_drivers_stand_on_their_side_with_every_line_behind(agent: FakeAgent) ->
 
 
 def test_a_history_that_moves_nothing_says_so(agent: FakeAgent) -> None:
-    still = tuple(
-        replace(driver, churn_risk_change=0.001)
-        for driver in agent.predict("1229", explained=True).drivers or ()
-    )
-    card = agent.card("1229")
+    card = agent.card("1229", explained=True)
     assert card.prediction is not None
+    assert card.prediction.drivers
+    still = tuple(replace(driver, churn_risk_change=0.001) for driver in card.prediction.drivers)
     shown = cards.headline_html(
         replace(card, prediction=replace(card.prediction, drivers=still)), DESK
     )
