@@ -30,7 +30,7 @@ class LineKind(StrEnum):
     RECENT = "recent spend"
     USUAL = "usual spend"
     ORDER_DAYS = "order frequency"
-    TOTALS = "customer since"
+    TOTALS = "orders in all"
     FAVOURITES = "favourites"
     BASKET = "last basket"
     RETURNS = "returns"

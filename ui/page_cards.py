@@ -244,7 +244,7 @@ def _drivers(prediction: Prediction | None) -> str:
     rows = "".join(_driver_row(driver, prediction.currency) for driver in drivers)
     return f"""
 <div class="score">
-<h2>What moves the risk</h2>
+<div class="score-line"><h2>What moves the risk</h2><p class="quiet">points</p></div>
 {f'<ul class="drivers">{bars}</ul>' if bars else "<p>No line of the history does on its own.</p>"}
 <details><summary>{_counted_lines(drivers)} of the history</summary>
 <table><thead><tr><th scope="col">Line</th><th scope="col" class="number">Risk, points</th>
