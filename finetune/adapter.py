@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -170,10 +170,29 @@ def trainable(wrapped: Any) -> dict[str, torch.nn.Parameter]:
     return {name: p for name, p in wrapped.named_parameters() if p.requires_grad}
 
 
+def begin_from(
+    adapter: Mapping[str, torch.nn.Parameter], state: Mapping[str, torch.Tensor]
+) -> None:
+    """Give an adapter's parameters the weights of another of the same shape.
+
+    Raises:
+        AdapterError: it is of another shape.
+    """
+    expected = {name: parameter.shape for name, parameter in adapter.items()}
+    if {name: tensor.shape for name, tensor in state.items()} != expected:
+        raise AdapterError(
+            "The adapter to begin from has another shape.",
+            hint="Give --rank and --layers as it was trained with, or start from scratch.",
+        )
+    with torch.no_grad():
+        for name, parameter in adapter.items():
+            parameter.copy_(state[name])
+
+
 def lora_state(adapter: dict[str, torch.nn.Parameter]) -> dict[str, torch.Tensor]:
     """The adapter's weights as they are saved: float16, contiguous, apart from the model."""
     return {
-        name: parameter.detach().to(torch.float16).contiguous().clone()
+        name: parameter.detach().to("cpu", torch.float16).contiguous().clone()
         for name, parameter in sorted(adapter.items())
     }
 

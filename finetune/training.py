@@ -1,30 +1,29 @@
 """Train the adapter: cross-entropy over the label tokens at two slots, resumable at every point.
 
 The layers below the lowest adapted one never change, so they run once; their activations are kept
-on disk (float16) and every epoch starts from them. Work in progress lies in one folder named by
+(`finetune.trunk`) and every epoch starts from them. Work in progress lies in one folder named by
 the content of the run; a run killed at any moment and started again continues there and ends in
-the same adapter.
+the same adapter. On a GPU the passes run in bfloat16, the weights stay float32.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Parameter
 from torch.nn.functional import cross_entropy
 
-from finetune.adapter import LoraSettings, add_lora, lora_state, trainable
-from finetune.slots import Slots, label_weights, pad_right, slot_logits
+from finetune.adapter import LoraSettings, add_lora, begin_from, lora_state, trainable
+from finetune.slots import Slots, label_weights, slot_logits
+from finetune.trunk import Trunk, depth_below
 from retrieval.progress import Progress, no_progress
 from retrieval.shop import write_atomically
 
-_TRUNK_CHUNK = 64  # prompts whose activations share one file
 _CHECKPOINT_STEPS = 20
 _CHECKPOINT = "checkpoint.pt"
 
@@ -37,6 +36,7 @@ class TrainingSettings:
     batch_size: int = 16
     learning_rate: float = 1e-3
     warmup_share: float = 0.05
+    label_smoothing: float = 0.0
     seed: int = 7
 
 
@@ -77,6 +77,8 @@ def train(
     lora: LoraSettings,
     settings: TrainingSettings,
     folder: Path,
+    start: Mapping[str, Tensor] | None = None,
+    device: str = "cpu",
     progress: Progress = no_progress,
 ) -> TrainingResult:
     """Train a LoRA adapter on a frozen base model.
@@ -89,16 +91,23 @@ def train(
         lora: shape of the adapter.
         settings: epochs, batch size, rate and seed.
         folder: for work in progress; give the same folder to continue a killed run.
+        start: an adapter's weights of the same shape to begin from, instead of fresh ones.
+        device: where torch computes, `cpu` or `cuda`.
         progress: told of every step.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
     weights = label_weights(model, slots)
-    depth = model.config.num_hidden_layers - min(lora.layers, model.config.num_hidden_layers)
-    trunk = _Trunk(model, depth, folder, [*training, *validation], progress)
+    depth = depth_below(model, lora)
+    prompts = [example.prompt for example in (*training, *validation)]
+    model.to(device)
+    weights = weights.to(device)
+    trunk = Trunk(model, depth, folder, prompts, progress)
     wrapped = add_lora(model, lora)
     # Named before the lower layers are cut off, which renumbers the others.
     adapter = trainable(wrapped)
+    if start is not None:
+        begin_from(adapter, start)
     upper = _UpperLayers(wrapped, depth)
     parameters = list(adapter.values())
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
@@ -106,20 +115,25 @@ def train(
     total = settings.epochs * steps_per_epoch
     run = _Run.load(folder, adapter, optimizer)
 
-    def loss_of(examples: Sequence[TrainingExample], indices: Sequence[int]) -> Tensor:
-        hidden = upper.forward(trunk.batch(indices))
+    def loss_of(
+        examples: Sequence[TrainingExample], indices: Sequence[int], smoothing: float = 0.0
+    ) -> Tensor:
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=device != "cpu"):
+            hidden = upper.forward(trunk.batch(indices)).float()
         lengths = [len(example.prompt) for example in examples]
         tier, churn = slot_logits(hidden, lengths, slots, weights)
-        return cross_entropy(
-            tier, torch.tensor([example.tier for example in examples])
-        ) + cross_entropy(churn, torch.tensor([example.churned for example in examples]))
+        tiers = torch.tensor([example.tier for example in examples], device=device)
+        churned = torch.tensor([example.churned for example in examples], device=device)
+        return cross_entropy(tier, tiers, label_smoothing=smoothing) + cross_entropy(
+            churn, churned, label_smoothing=smoothing
+        )
 
     while run.step < total:
         epoch, position = divmod(run.step, steps_per_epoch)
         chosen = _epoch_batches(training, settings, epoch)[position]
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _rate_factor(run.step, total, settings)
-        loss = loss_of([training[index] for index in chosen], chosen)
+        loss = loss_of([training[index] for index in chosen], chosen, settings.label_smoothing)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -139,89 +153,6 @@ def train(
         best_epoch=int(np.argmin(run.validation_losses)),
         steps_per_epoch=steps_per_epoch,
     )
-
-
-class _Trunk:
-    """The frozen lower layers' activations, computed once and read from disk."""
-
-    def __init__(
-        self,
-        model: Any,
-        depth: int,
-        folder: Path,
-        examples: Sequence[TrainingExample],
-        progress: Progress,
-    ) -> None:
-        self._prompts = [example.prompt for example in examples]
-        self._files = [
-            folder / f"trunk-{start:07d}.npy"
-            for start in range(0, len(self._prompts), _TRUNK_CHUNK)
-        ]
-        lower = _LowerLayers(model, depth)
-        for number, file in enumerate(self._files):
-            if not file.exists():
-                start = number * _TRUNK_CHUNK
-                self._compute(lower, self._prompts[start : start + _TRUNK_CHUNK], file)
-            progress("Reading histories", number + 1, len(self._files))
-        lower.restore()
-        self._offsets = self._chunk_offsets()
-
-    def batch(self, indices: Sequence[int]) -> Tensor:
-        """Activations of some prompts, padded on the right: `[batch, longest, width]`."""
-        rows = [self._row(index) for index in indices]
-        longest = max(row.shape[0] for row in rows)
-        padded = np.zeros((len(rows), longest, rows[0].shape[1]), dtype=np.float32)
-        for number, row in enumerate(rows):
-            padded[number, : row.shape[0]] = row
-        return torch.from_numpy(padded)
-
-    def _row(self, index: int) -> NDArray[np.float16]:
-        chunk = np.load(self._files[index // _TRUNK_CHUNK], mmap_mode="r")
-        start = self._offsets[index]
-        row: NDArray[np.float16] = chunk[start : start + len(self._prompts[index])]
-        return row
-
-    def _compute(self, lower: "_LowerLayers", prompts: list[tuple[int, ...]], file: Path) -> None:
-        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-        rows: dict[int, NDArray[np.float16]] = {}
-        for start in range(0, len(order), 16):
-            bucket = order[start : start + 16]
-            hidden = lower.forward(pad_right([prompts[index] for index in bucket]))
-            for number, index in enumerate(bucket):
-                rows[index] = hidden[number, : len(prompts[index])].to(torch.float16).numpy()
-        buffer = io.BytesIO()
-        np.save(buffer, np.concatenate([rows[index] for index in range(len(prompts))]))
-        write_atomically(file, buffer.getvalue())
-
-    def _chunk_offsets(self) -> list[int]:
-        offsets, position = [], 0
-        for index, prompt in enumerate(self._prompts):
-            if index % _TRUNK_CHUNK == 0:
-                position = 0
-            offsets.append(position)
-            position += len(prompt)
-        return offsets
-
-
-class _LowerLayers:
-    """The decoder cut after `depth` layers, without its final norm."""
-
-    def __init__(self, model: Any, depth: int) -> None:
-        self._decoder = model.get_decoder()
-        self._layers, self._norm = self._decoder.layers, self._decoder.norm
-        self._decoder.layers = self._layers[:depth]
-        self._decoder.norm = torch.nn.Identity()
-        self._decoder.config.num_hidden_layers = depth
-        self._full_depth = len(self._layers)
-
-    @torch.inference_mode()
-    def forward(self, tokens: Tensor) -> Tensor:
-        hidden: Tensor = self._decoder(input_ids=tokens, use_cache=False).last_hidden_state
-        return hidden
-
-    def restore(self) -> None:
-        self._decoder.layers, self._decoder.norm = self._layers, self._norm
-        self._decoder.config.num_hidden_layers = self._full_depth
 
 
 class _UpperLayers:
