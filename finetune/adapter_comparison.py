@@ -15,8 +15,8 @@ from torch import Tensor
 from finetune.adapter import LoraSettings, add_lora, begin_from, trainable
 from finetune.base_model import BaseModelFiles, load_base_model
 from finetune.lora_predictor import Logits
-from finetune.packed_pass import PASS_TOKENS, PackedDecoder, packed_batches
-from finetune.slots import Slots, label_weights, packed_slot_logits
+from finetune.packed_pass import PASS_TOKENS, PackedDecoder, packed_batches, places
+from finetune.slots import Slots, label_weights, logits_at_slots
 from finetune.trunk import depth_below
 from retrieval.progress import Progress, no_progress
 
@@ -69,9 +69,9 @@ def logits_of_adapters(
     }
     done = 0
     for batch in packed_batches([len(prompt) for prompt in prompts], pass_tokens):
-        hidden, ends = decoder.read([prompts[index] for index in batch])
+        hidden = decoder.read([prompts[index] for index in batch], slots.offsets)
         for name, states in hidden.items():
-            tier, churn = packed_slot_logits(states, ends, slots, weights)
+            tier, churn = logits_at_slots(states, slots, weights)
             found[name].tier[batch] = tier.double().numpy()
             found[name].churn[batch] = churn.double().numpy()
         done += len(batch)
@@ -101,16 +101,16 @@ class _SharedDecoder:
         self._uppers = uppers
 
     @torch.inference_mode()
-    def read(self, prompts: Sequence[Sequence[int]]) -> tuple[dict[str, Tensor], Tensor]:
-        """Hidden states behind each adapter's norm `[tokens, width]`, and the prompts' ends."""
+    def read(self, prompts: Sequence[Sequence[int]], offsets: Sequence[int]) -> dict[str, Tensor]:
+        """Hidden states behind each adapter's norm: `[prompts, offsets, width]`."""
         packing = self._packed.pack(prompts)
         self._put(self._lower)
         activations = self._packed.hidden(packing)
         hidden = {}
         for name, upper in self._uppers.items():
             self._put(upper)
-            hidden[name] = self._packed.hidden(packing, activations)
-        return hidden, packing.ends
+            hidden[name] = self._packed.hidden(packing, activations)[places(packing, offsets)]
+        return hidden
 
     def _put(self, part: _Layers) -> None:
         self._packed.decoder.layers, self._packed.decoder.norm = part.layers, part.norm

@@ -18,9 +18,10 @@ from finetune.adapter import (
 )
 from finetune.base_model import BaseModelFiles, load_base_model
 from finetune.calibration import Floats
-from finetune.packed_pass import PASS_TOKENS, PackedDecoder, packed_batches
+from finetune.fused_layers import packed_decoder
+from finetune.packed_pass import PASS_TOKENS, packed_batches
 from finetune.prior import Prior
-from finetune.slots import Slots, build_slots, encode_prompt, label_weights, packed_slot_logits
+from finetune.slots import Slots, build_slots, encode_prompt, label_weights, logits_at_slots
 from retrieval.history import History
 from retrieval.progress import Progress, no_progress
 from retrieval.shop import ShopSettings
@@ -47,10 +48,10 @@ class LoraPredictor:
     ) -> None:
         self.manifest = manifest
         self.prior = prior
-        self._decoder = PackedDecoder(model, slots.head)
         self._files = files
         self._slots = slots
         self._weights = label_weights(model, slots)
+        self._decoder = packed_decoder(model, slots.head)
         self._lock = threading.Lock()
 
     @classmethod
@@ -96,6 +97,6 @@ class LoraPredictor:
     def _pass(self, prompts: list[list[int]]) -> tuple[Floats, Floats]:
         with self._lock:
             packing = self._decoder.pack(prompts)
-            hidden = self._decoder.hidden(packing)
-        tier, churn = packed_slot_logits(hidden, packing.ends, self._slots, self._weights)
+            hidden = self._decoder.hidden_at(packing, self._slots.offsets)
+        tier, churn = logits_at_slots(hidden, self._slots, self._weights)
         return tier.double().numpy(), churn.double().numpy()

@@ -31,9 +31,8 @@ KeysValues = dict[int, tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Neighbours of equal length: `count` prompts of `length` tokens from token `start` on."""
+    """Neighbours of equal length: `count` prompts of `length` tokens."""
 
-    start: int
     count: int
     length: int
 
@@ -107,13 +106,13 @@ class PackedDecoder:
         if self._read_head is None:
             self._read_head = {}
             if self._head:
-                packing = _pack([self._head], 0, {}, keep=self._read_head)
+                packing = packing_of([self._head], 0, {}, keep=self._read_head)
                 self.hidden(packing)
         skip = len(self._head)
         for prompt in prompts:
             if tuple(prompt[:skip]) != self._head:
                 raise ValueError("a prompt does not begin with the head")
-        return _pack([prompt[skip:] for prompt in prompts], skip, self._read_head)
+        return packing_of([prompt[skip:] for prompt in prompts], skip, self._read_head)
 
     def hidden(self, packing: Packing, activations: Tensor | None = None) -> Tensor:
         """Hidden states behind the decoder's layers and norm: `[tokens, width]`.
@@ -133,23 +132,43 @@ class PackedDecoder:
         ).last_hidden_state
         return hidden[0]
 
+    def hidden_at(self, packing: Packing, offsets: Sequence[int]) -> Tensor:
+        """Hidden states of some places of each prompt: `[prompts, places, width]`.
 
-def _pack(
-    prompts: Sequence[Sequence[int]], first: int, before: KeysValues, keep: KeysValues | None = None
+        Args:
+            packing: the prompts.
+            offsets: of the places, from the prompts' ends; -1 is the last token.
+        """
+        return self.hidden(packing)[places(packing, offsets)]
+
+
+def places(packing: Packing, offsets: Sequence[int]) -> Tensor:
+    """Where tokens at offsets from the prompts' ends lie in a pass: `[prompts, offsets]`."""
+    return packing.ends[:, None] + torch.tensor(list(offsets))
+
+
+def packing_of(
+    prompts: Sequence[Sequence[int]],
+    skip: int = 0,
+    before: KeysValues | None = None,
+    keep: KeysValues | None = None,
 ) -> Packing:
-    """Pack prompts whose first token stands at position `first`."""
+    """Pack prompts.
+
+    Args:
+        prompts: token ids, without what stands before all of them.
+        skip: how many tokens that is.
+        before: its keys and values.
+        keep: see `Packing`.
+    """
     lengths = [len(prompt) for prompt in prompts]
-    runs, start = [], 0
-    for length, same in groupby(lengths):
-        count = len(list(same))
-        runs.append(Run(start, count, length))
-        start += count * length
+    runs = tuple(Run(len(list(same)), length) for length, same in groupby(lengths))
     return Packing(
         ids=torch.tensor([[token for prompt in prompts for token in prompt]]),
-        positions=torch.cat([torch.arange(first, first + length) for length in lengths])[None],
+        positions=torch.cat([torch.arange(skip, skip + length) for length in lengths])[None],
         ends=torch.tensor(lengths).cumsum(0),
-        runs=tuple(runs),
-        before=before,
+        runs=runs,
+        before=before or {},
         keep=keep,
     )
 
@@ -170,24 +189,64 @@ def _packed_attention(
     Called by transformers' attention modules with `[1, heads, tokens, width]`.
     """
     _check_known(packing, options)
+    asked, keys, values = (states[0].transpose(0, 1) for states in (query, key, value))
+    output = attend(asked, keys, values, packing, module.layer_idx, scaling=scaling)
+    return output[None], None
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    packing: Packing,
+    layer: int,
+    *,
+    scaling: float,
+    offsets: Sequence[int] | None = None,
+) -> Tensor:
+    """Causal attention of each prompt to itself and to what stands before it.
+
+    Args:
+        query: `[tokens, heads, width]`; where there are offsets, of these places only, prompt by
+            prompt.
+        key: `[tokens, heads, width]`.
+        value: the same.
+        packing: the prompts.
+        layer: number of the layer, for what stands before and for what is kept.
+        scaling: of the products.
+        offsets: places from the prompts' ends that attend; None for all tokens.
+
+    Returns:
+        `[queries, heads * width]`.
+    """
     if packing.keep is not None:
-        packing.keep[module.layer_idx] = (key, value)
-    before = packing.before.get(module.layer_idx)
-    output = query.new_empty(query.shape[2], query.shape[1], value.shape[3])
-    for run in packing.runs:
-        chosen = slice(run.start, run.start + run.count * run.length)
+        packing.keep[layer] = (key.transpose(0, 1)[None], value.transpose(0, 1)[None])
+    before = packing.before.get(layer)
+    sizes = [run.count * run.length for run in packing.runs]
+    asking = None if offsets is None else [run.count * len(offsets) for run in packing.runs]
+    parts = zip(
+        packing.runs,
+        torch.split(query, asking or sizes),
+        torch.split(key, sizes),
+        torch.split(value, sizes),
+        strict=True,
+    )
+    outputs = []
+    for run, *states in parts:
         asked, keys, values = (
-            states[0, :, chosen].reshape(len(states[0]), run.count, run.length, -1).transpose(0, 1)
-            for states in (query, key, value)
+            part.view(run.count, -1, *part.shape[1:]).transpose(1, 2) for part in states
         )
-        seen = None
         if before is not None:
-            first_keys, first_values = (kept.expand(run.count, -1, -1, -1) for kept in before)
-            keys = torch.cat([first_keys, keys], dim=2)
-            values = torch.cat([first_values, values], dim=2)
-            head = first_keys.shape[2]
-            seen = torch.ones(run.length, head + run.length, dtype=torch.bool).tril(head)
-        states = scaled_dot_product_attention(
+            keys, values = (
+                torch.cat([kept.expand(run.count, -1, -1, -1), own], dim=2)
+                for kept, own in zip(before, (keys, values), strict=True)
+            )
+        seen = None
+        if before is not None or offsets is not None:
+            all_tokens = keys.shape[2]
+            last_seen = torch.tensor(list(range(-run.length, 0) if offsets is None else offsets))
+            seen = torch.arange(all_tokens) <= (all_tokens + last_seen)[:, None]
+        attended = scaled_dot_product_attention(
             asked,
             keys,
             values,
@@ -196,8 +255,8 @@ def _packed_attention(
             scale=scaling,
             enable_gqa=keys.shape[1] != asked.shape[1],
         )
-        output[chosen] = states.transpose(1, 2).flatten(0, 1)
-    return output.flatten(1)[None], None
+        outputs.append(attended.transpose(1, 2).flatten(0, 1).flatten(1))
+    return torch.cat(outputs)
 
 
 def _check_known(packing: Packing, options: Mapping[str, Any]) -> None:

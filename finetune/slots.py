@@ -48,6 +48,11 @@ class Slots:
         """All label ids: the tiers', then no and yes."""
         return self.tier_ids + self.churn_ids
 
+    @property
+    def offsets(self) -> tuple[int, int]:
+        """Where the tier is predicted, then where churn is, from the end."""
+        return self.tier_offset, self.churn_offset
+
 
 def build_slots(files: BaseModelFiles, tiers: Sequence[str]) -> Slots:
     """Work out head, tail and label ids for a base model.
@@ -110,24 +115,19 @@ def slot_logits(
     return tier, churn
 
 
-def packed_slot_logits(
-    hidden: Tensor, ends: Tensor, slots: Slots, label_weights: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Label logits at both slots of prompts that lie end to end.
+def logits_at_slots(hidden: Tensor, slots: Slots, label_weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Label logits of hidden states taken at `slots.offsets`.
 
     Args:
-        hidden: final hidden states `[tokens, width]`.
-        ends: index behind each prompt's last token `[prompts]`.
-        slots: where to look.
+        hidden: final hidden states `[prompts, 2, width]`.
+        slots: how many labels are tiers.
         label_weights: output embeddings of `slots.label_ids`: `[labels, width]`.
 
     Returns:
         Tier logits `[prompts, tiers]` and churn logits `[prompts, 2]`.
     """
     tiers = len(slots.tier_ids)
-    tier = hidden[ends + slots.tier_offset] @ label_weights[:tiers].T
-    churn = hidden[ends + slots.churn_offset] @ label_weights[tiers:].T
-    return tier, churn
+    return hidden[:, 0] @ label_weights[:tiers].T, hidden[:, 1] @ label_weights[tiers:].T
 
 
 def label_weights(model: Any, slots: Slots) -> Tensor:
