@@ -34,7 +34,9 @@ from agent.understanding import Turn as Request
 from agent.understanding import matching_categories, understand
 from agent.viewer import Viewer
 from agent.writer import REPLACED, WRITTEN, write_sentences
+from finetune.day_one_predictor import DayOnePredictor
 from finetune.drivers import can_explain
+from finetune.predictors import adapter_id_of, average_risk, basis_of
 from finetune.scoring import Score, score_all
 from retrieval.arranging import Judge
 from retrieval.errors import UnknownCustomerError
@@ -105,7 +107,9 @@ class Agent:
     def warm_up(self) -> None:
         """Load index, adapter and models now rather than with the first answer."""
         self._resources.snapshot()
-        self._resources.predictor()
+        predictor = self._resources.predictor()
+        if isinstance(predictor, DayOnePredictor):
+            predictor.fit(present(self.shop))
         self._resources.embedder.embed(["ready"])
         if self._resources.chat_model is not None:
             self._resources.chat_model.write("Ready.")
@@ -147,7 +151,8 @@ class Agent:
         Raises:
             AccessError: the viewer may not see it.
             UnknownCustomerError: the customer has no order.
-            AdapterError: the shop has no adapter that fits.
+            AdapterError: the shop's adapter is damaged or does not fit.
+            TrainingError: the shop has no adapter, and nobody has been a customer for a day.
         """
         self.viewer.check_may_see(customer_id)
         self.viewer.check_desk("A prediction")
@@ -527,6 +532,7 @@ class Agent:
             prediction = self._predict(snapshot, known)
             yield from collected.predicted(prediction)
             yield facts.stage_fact(prediction)
+            yield from facts.basis_facts(prediction)
 
     def _say_prediction(
         self, intent: Intent, snapshot: Snapshot, known: KnownCustomer, collected: "_Collected"
@@ -540,9 +546,10 @@ class Agent:
             yield from facts.churn_facts(
                 known.past,
                 prediction,
-                self._resources.predictor().manifest,
+                average_risk(self._resources.predictor(), known.past.as_of),
                 self._resources.similar_left(snapshot, known),
             )
+            yield from facts.basis_facts(prediction)
             # Last, for it takes longest: what is said before it need not wait.
             explained = self._explained(known, prediction)
             yield from collected.predicted(explained)
@@ -550,6 +557,7 @@ class Agent:
         else:
             value = self.shop.settings.value
             yield from facts.value_facts(prediction, value.ltv_days, value.discount_rate)
+            yield from facts.basis_facts(prediction)
 
     def _say_comparison(
         self,
@@ -566,6 +574,7 @@ class Agent:
         second = self._predict(snapshot, self._resources.customer(snapshot, others[0]))
         yield from collected.predicted(first)
         yield from facts.compare_facts(first, second)
+        yield from facts.basis_facts(first)
 
     def _say_offer(
         self, snapshot: Snapshot, customer_id: str, collected: "_Collected"
@@ -575,6 +584,9 @@ class Agent:
         yield from facts.offer_facts(
             offer, self.shop.settings.currency, to_customer=not self.viewer.is_desk
         )
+        if self.viewer.is_desk and self._bought(customer_id):
+            basis = basis_of(self._resources.predictor(), present(self.shop))
+            yield from facts.offer_basis_facts(basis)
 
     def _say_recommendations(
         self,
@@ -686,8 +698,8 @@ class Agent:
             score,
             known,
             shop=self.shop,
-            tiers=predictor.manifest.tiers,
-            adapter_id=predictor.manifest.adapter_id,
+            tiers=settings.value.tiers,
+            adapter_id=adapter_id_of(predictor),
             orders=facts.order_records(
                 self._purchases(known), snapshot.catalogue, _EVIDENCE_ORDERS
             ),
@@ -696,7 +708,7 @@ class Agent:
     def _explained(self, known: KnownCustomer, prediction: Prediction) -> Prediction:
         """The prediction with what moved it, where its adapter can tell."""
         predictor = self._resources.predictor()
-        if predictor.manifest.adapter_id != prediction.adapter_id or not can_explain(predictor):
+        if adapter_id_of(predictor) != prediction.adapter_id or not can_explain(predictor):
             return prediction
         return replace(prediction, drivers=self._resources.drivers(predictor, known))
 
@@ -893,6 +905,7 @@ def _prediction(
         expected_spend_high=score.expected_spend_high,
         expected_spend_coverage=score.expected_spend_coverage,
         season=score.season,
+        basis=score.basis,
         ltv=score.ltv,
         currency=shop.settings.currency,
         stage=score.stage,

@@ -48,7 +48,8 @@ class Prediction:
         season: "known: ..." or "unknown: ...", with the reason.
         evidence: records the prediction was read from.
         drivers: what each line of the history adds, the largest change of the risk first; None
-            where it was not asked for, or the adapter was made before drivers.
+            where it was not asked for, or what answered does not compute it.
+        basis: what the prediction rests on, in words; None for an adapter of the shop's own.
     """
 
     customer_id: str
@@ -69,6 +70,7 @@ class Prediction:
     expected_spend_high: int | None = None
     expected_spend_coverage: float | None = None
     season: str | None = None
+    basis: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The shape for scripts; money in major units."""
@@ -89,6 +91,7 @@ class Prediction:
             "currency": self.currency,
             "stage": self.stage.value,
             "adapter_id": self.adapter_id,
+            "basis": self.basis,
             "drivers": None
             if self.drivers is None
             else [_driver_json(driver, self.currency) for driver in self.drivers],

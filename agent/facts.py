@@ -7,8 +7,9 @@ from datetime import timedelta
 from agent.answers import Prediction
 from agent.offer_choice import NoOffer, OfferDecision
 from agent.spend_words import HOW_TO_GET_AN_INTERVAL, interval_in_words, spend_in_words
-from finetune.adapter import Manifest
+from finetune.base_prior import BASE_ID
 from finetune.drivers import Driver
+from finetune.foresight import AverageRisk
 from retrieval.catalogue import Catalogue
 from retrieval.evidence import Evidence, order_evidence
 from retrieval.history import quoted, usual_gap, usual_spend
@@ -144,16 +145,16 @@ def favourite_fact(past: CustomerPast, catalogue: Catalogue, *, to_customer: boo
 def churn_facts(
     past: CustomerPast,
     prediction: Prediction,
-    manifest: Manifest,
+    average: AverageRisk,
     similar_left: tuple[int, int] | None,
 ) -> list[Fact]:
     """The risk against the average, and what the record shows."""
-    risk, base = percent(prediction.churn_risk), percent(manifest.base_rate)
+    risk, base = percent(prediction.churn_risk), percent(average.share)
     verdict = (
         "likely leaving"
         if prediction.churn_risk >= 0.5
         else "at risk of leaving"
-        if prediction.churn_risk >= manifest.at_risk_above
+        if prediction.churn_risk >= average.at_risk_above
         else "not likely to leave"
     )
     facts = [
@@ -162,9 +163,8 @@ def churn_facts(
             f"Customer {past.customer_id} is {verdict}: the churn risk is {risk}, against {base} "
             "for the average customer.",
             Evidence(
-                id=f"adapter:{manifest.adapter_id}",
-                text=f"{base} of {manifest.train_customers} training customers churned within "
-                f"{manifest.horizon_days} days of {manifest.train_cutoff[:10]}",
+                id=f"adapter:{average.adapter_id}",
+                text=average.record.format(share=base),
             ),
         ),
         _predicted(
@@ -195,6 +195,13 @@ def driver_facts(prediction: Prediction) -> list[Fact]:
 
     A line is quoted as the predictor reads it, so no model words these sentences.
     """
+    if prediction.adapter_id == BASE_ID:
+        return [
+            set_phrase(
+                f"What moves the risk is not computed for {BASE_ID}; an adapter made by patron "
+                "finetune tells it."
+            )
+        ]
     if prediction.drivers is None:
         return [
             set_phrase(
@@ -271,6 +278,32 @@ def stage_fact(prediction: Prediction) -> Fact:
         f"{prediction.value_tier}, and the churn risk is {percent(prediction.churn_risk)} over "
         f"{prediction.horizon_days} days.",
     )
+
+
+def basis_facts(prediction: Prediction) -> list[Fact]:
+    """What the prediction rests on, where it is not an adapter of the shop's own."""
+    if prediction.basis is None:
+        return []
+    return [
+        Fact(
+            text=f"Mind that this prediction is {prediction.basis}.",
+            evidence=prediction_evidence(prediction),
+            written=False,
+        )
+    ]
+
+
+def offer_basis_facts(basis: str | None) -> list[Fact]:
+    """What the risk and the tier that an offer was chosen by rest on, likewise."""
+    if basis is None:
+        return []
+    return [
+        Fact(
+            text=f"Mind that the risk and the value tier behind this are {basis}.",
+            evidence=(Evidence(id=f"adapter:{BASE_ID}", text=basis),),
+            written=False,
+        )
+    ]
 
 
 def recommendation_facts(
@@ -421,7 +454,8 @@ def prediction_evidence(prediction: Prediction) -> tuple[Evidence, ...]:
             f"{prediction.value_tier} ({tiers}); churn risk {percent(prediction.churn_risk)} "
             f"({prediction.churn_definition}); expected spend over {prediction.horizon_days} days "
             f"{spend_in_words(prediction)}; lifetime value "
-            f"{format_money(prediction.ltv, currency)}; stage {prediction.stage.value}",
+            f"{format_money(prediction.ltv, currency)}; stage {prediction.stage.value}"
+            f"{'' if prediction.basis is None else f'; {prediction.basis}'}",
         ),
         *prediction.evidence,
     )

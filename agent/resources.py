@@ -18,7 +18,6 @@ from agent.experiments import Experiment
 from agent.ledger import Ledger
 from agent.offer_file import shop_offers
 from agent.offers import OfferBook
-from finetune.adapter import current_adapter
 from finetune.base_model import BaseModelFiles, find_base_model, token_counter
 from finetune.contacts import CONTACTS_FILE, Contact, contacts_by_customer
 from finetune.drivers import Driver, explain
@@ -26,6 +25,7 @@ from finetune.indexing import SOURCES
 from finetune.item_judge import ItemJudge
 from finetune.lora_predictor import LoraPredictor
 from finetune.offer_effects import EFFECTS_FILE, OfferEffects, read_effects
+from finetune.predictors import Predictor, answering_adapter, open_predictor
 from retrieval.assortment import Assortment
 from retrieval.catalogue import Catalogue
 from retrieval.embedder import Embedder, Vectors, open_embedder
@@ -93,7 +93,8 @@ class Resources:
         self._lock = threading.RLock()
         self._snapshot: tuple[tuple[object, ...], Snapshot] | None = None
         self._retired: Generation | None = None
-        self._predictor: tuple[Path, LoraPredictor] | None = None
+        # With the adapter's folder; None for patron-base.
+        self._predictor: tuple[Path | None, Predictor] | None = None
         # By adapter and history, the oldest first; a history tells every event it was made from.
         self._drivers: dict[tuple[str, History], tuple[Driver, ...]] = {}
 
@@ -182,17 +183,16 @@ class Resources:
         self._retired = in_use
         return newest
 
-    def predictor(self) -> LoraPredictor:
-        """The current adapter on its base model.
+    def predictor(self) -> Predictor:
+        """The current adapter on its base model; patron-base where the shop has no adapter.
 
         Raises:
-            AdapterError: there is none, or it does not fit the shop.
+            AdapterError: the adapter is damaged, gone, or does not fit the shop.
         """
         with self._lock:
-            folder = current_adapter(self.shop)
+            folder = answering_adapter(self.shop)
             if self._predictor is None or self._predictor[0] != folder:
-                loaded = LoraPredictor.load(folder, self.base_model, self.shop.settings)
-                self._predictor = (folder, loaded)
+                self._predictor = (folder, open_predictor(self.shop, folder, self.base_model))
             return self._predictor[1]
 
     def drivers(self, predictor: LoraPredictor, known: KnownCustomer) -> tuple[Driver, ...]:

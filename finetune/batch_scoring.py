@@ -23,9 +23,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from finetune.adapter import PRIOR_FILE, Manifest, current_adapter, read_manifest
+from finetune.adapter import PRIOR_FILE, read_manifest
 from finetune.base_model import find_base_model, token_counter
-from finetune.lora_predictor import LoraPredictor
+from finetune.base_prior import BASE_ID, base_sha256
+from finetune.day_one_predictor import DayOnePredictor
+from finetune.predictors import (
+    Predictor,
+    adapter_id_of,
+    answering_adapter,
+    basis_of,
+    open_predictor,
+    spend_totals,
+)
 from finetune.scoring import Score, score_all
 from finetune.value import Stage
 from retrieval.catalogue import Catalogue
@@ -63,6 +72,7 @@ class ScoringReport:
             without intervals, and then high end and season are too.
         expected_spend_high: high end.
         season: "known: ..." or "unknown: ...", with the reason.
+        basis: what the predictions rest on, in words; None for an adapter of the shop's own.
     """
 
     file: Path
@@ -78,6 +88,7 @@ class ScoringReport:
     expected_spend_high: int | None
     season: str | None
     currency: str
+    basis: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The shape for scripts; money in major units."""
@@ -94,6 +105,7 @@ class ScoringReport:
             "expected_spend_low": _plain(self.expected_spend_low, self.currency),
             "expected_spend_high": _plain(self.expected_spend_high, self.currency),
             "season": self.season,
+            "basis": self.basis,
             "currency": self.currency,
         }
 
@@ -140,13 +152,14 @@ def score_shop(
     nothing; only rows about the past that arrive late may be in some predictions and not in others.
 
     Args:
-        shop: with a log and an adapter.
+        shop: with a log; without an adapter patron-base answers.
         out: the file; `predictions.parquet` in the shop where None.
         chunk_size: customers a part.
         progress: told after each batch.
 
     Raises:
-        AdapterError: the shop has no adapter that fits.
+        AdapterError: the shop's adapter is damaged or does not fit.
+        TrainingError: the shop has no adapter, and its log is too short for patron-base.
         ShopError: the log is empty, or another process is scoring.
         StorageError: the disk refuses; finished parts stay for the next run.
     """
@@ -155,12 +168,12 @@ def score_shop(
         _check_place(out)
         # Named before anything is read: what another process replaces from here on has another
         # name, so no later run takes these parts for its own.
-        version, as_of, adapter = shop.log.version(), present(shop), current_adapter(shop)
+        version, as_of, adapter = shop.log.version(), present(shop), answering_adapter(shop)
         name = _run_name(shop, adapter, version, as_of, chunk_size)
         files = find_base_model(shop.settings.models.base, progress)
         run = _Run(
             shop=shop,
-            predictor=LoraPredictor.load(adapter, files, shop.settings),
+            predictor=open_predictor(shop, adapter, files),
             count_tokens=token_counter(files),
             catalogue=Catalogue.read(shop.items_file),
             as_of=as_of,
@@ -187,19 +200,19 @@ class _Run:
     """What all chunks share."""
 
     shop: Shop
-    predictor: LoraPredictor
+    predictor: Predictor
     count_tokens: Callable[[str], int]
     catalogue: Catalogue
     as_of: datetime
     folder: Path
 
     @property
-    def manifest(self) -> Manifest:
-        return self.predictor.manifest
+    def tiers(self) -> tuple[str, ...]:
+        return self.shop.settings.value.tiers
 
     @property
     def schema(self) -> pa.Schema:
-        return predictions_schema(self.manifest.tiers, self.shop.settings.currency)
+        return predictions_schema(self.tiers, self.shop.settings.currency)
 
     def part(self, number: int) -> Path:
         return self.folder / f"part-{number:06d}.parquet"
@@ -208,6 +221,8 @@ class _Run:
         """A Parquet file with the customers' predictions."""
         settings = self.shop.settings
         pasts = list(read_pasts(self.shop.log, self.as_of, customer_ids))
+        # patron-base reads no text.
+        read = [] if isinstance(self.predictor, DayOnePredictor) else pasts
         histories = [
             render_history(
                 past,
@@ -215,7 +230,7 @@ class _Run:
                 catalogue=self.catalogue,
                 count_tokens=self.count_tokens,
             )
-            for past in pasts
+            for past in read
         ]
         scores = score_all(self.predictor, pasts, histories, settings, progress=progress)
         table = pa.Table.from_pylist([self._row(score) for score in scores], schema=self.schema)
@@ -224,11 +239,11 @@ class _Run:
         return buffer.getvalue()
 
     def _row(self, score: Score) -> dict[str, object]:
-        tiers, currency = self.manifest.tiers, self.shop.settings.currency
+        tiers, currency = self.tiers, self.shop.settings.currency
         return {
             "customer_id": score.customer_id,
             "as_of": self.as_of,
-            "adapter_id": self.manifest.adapter_id,
+            "adapter_id": adapter_id_of(self.predictor),
             "value_tier": tiers[score.tier],
             **{
                 f"p_{tier}": share
@@ -251,8 +266,7 @@ def _join(run: _Run, out: Path, customers: int, continued: int, chunk_size: int)
     tiers: Counter[str] = Counter()
     stages: Counter[str] = Counter()
     rows, spend, currency = 0, 0, run.shop.settings.currency
-    interval = run.manifest.spend_interval
-    season = None if interval is None else interval.seasons.at(run.as_of)
+    totals = spend_totals(run.predictor, run.as_of)
     sums = np.zeros(2)
     # The same name each time, so that what a killed run left here is written over; of this shop
     # only, for another shop may write to the same place now.
@@ -270,8 +284,8 @@ def _join(run: _Run, out: Path, customers: int, continued: int, chunk_size: int)
                     stages.update(table["stage"].to_pylist())
                     amounts = [to_minor(a, currency) for a in table["expected_spend"].to_pylist()]
                     spend += sum(amounts)
-                    if interval is not None and season is not None:
-                        sums += interval.sums(np.array(amounts) / season.factor)
+                    if totals is not None:
+                        sums += totals.sums(np.array(amounts, dtype=np.float64))
             stream.flush()
             os.fsync(stream.fileno())
         if rows != customers:
@@ -284,21 +298,22 @@ def _join(run: _Run, out: Path, customers: int, continued: int, chunk_size: int)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    total = interval.total(sums, season) if interval is not None and season is not None else None
+    total = None if totals is None else totals.total(sums)
     return ScoringReport(
         file=out,
-        adapter_id=run.manifest.adapter_id,
+        adapter_id=adapter_id_of(run.predictor),
         as_of=run.as_of,
         horizon_days=run.shop.settings.churn.horizon_days,
         customers=rows,
         continued=continued,
-        tiers={tier: tiers[tier] for tier in run.manifest.tiers},
+        tiers={tier: tiers[tier] for tier in run.tiers},
         stages={stage.value: stages[stage.value] for stage in Stage},
         expected_spend=spend,
         expected_spend_low=None if total is None else round(total.low),
         expected_spend_high=None if total is None else round(total.high),
-        season=None if season is None else season.text,
+        season=None if totals is None else totals.season,
         currency=currency,
+        basis=basis_of(run.predictor, run.as_of),
     )
 
 
@@ -320,13 +335,19 @@ def _customer_ids(log: EventLog, as_of: datetime) -> pa.ChunkedArray:
     return table[CUSTOMER_ID]
 
 
-def _run_name(shop: Shop, adapter: Path, log_version: int, as_of: datetime, chunk_size: int) -> str:
+def _run_name(
+    shop: Shop, adapter: Path | None, log_version: int, as_of: datetime, chunk_size: int
+) -> str:
     """A hash of all that decides the result: whatever changes starts a new run."""
-    digest = hashlib.sha256(f"{_FORMAT} {chunk_size} {adapter.name}".encode())
-    # Base model, prompts and calibration stand in the manifest, the prior beside it.
-    digest.update(read_manifest(adapter).to_json().encode())
-    if (adapter / PRIOR_FILE).exists():
-        digest.update((adapter / PRIOR_FILE).read_bytes())
+    answers = BASE_ID if adapter is None else adapter.name
+    digest = hashlib.sha256(f"{_FORMAT} {chunk_size} {answers}".encode())
+    if adapter is None:
+        digest.update(base_sha256().encode())
+    else:
+        # Base model, prompts and calibration stand in the manifest, the prior beside it.
+        digest.update(read_manifest(adapter).to_json().encode())
+        if (adapter / PRIOR_FILE).exists():
+            digest.update((adapter / PRIOR_FILE).read_bytes())
     digest.update(shop.settings.model_dump_json().encode())
     digest.update(f"{log_version} {as_of.isoformat()}".encode())
     if shop.items_file.exists():

@@ -94,6 +94,12 @@ class DayOne:
             low, high = np.minimum(low, least), np.maximum(high, most)
         return low, high
 
+    def spend_variance(self, described: Described) -> Floats:
+        """Variance of each customer's spend around its expectation `[n]`, minor units squared."""
+        buys = 1 - self._spends(described).silent
+        squared = np.square(self.prior.spend(described))
+        return np.asarray(squared * (np.exp(self.prior.spread**2) / buys - 1))
+
     def _spends(self, described: Described, widening: float = 1.0) -> "_Spends":
         return _spends(self.prior, described, self.silent_shift, widening)
 

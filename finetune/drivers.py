@@ -9,13 +9,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TypeGuard
 
 import numpy as np
 
 from finetune.calibration import Floats
 from finetune.customer_features import FEATURES, customer_features
+from finetune.day_one_predictor import DayOnePredictor
 from finetune.errors import AdapterError
 from finetune.lora_predictor import LoraPredictor
+from finetune.predictors import Predictor
 from finetune.prior import Answers, Prior
 from finetune.scoring import season_factor
 from retrieval.history import History, usual_spend
@@ -148,8 +151,10 @@ def line_kind(line: str) -> LineKind:
     )
 
 
-def can_explain(predictor: LoraPredictor) -> bool:
-    """Whether the adapter keeps what `explain` needs; those made before drivers do not."""
+def can_explain(predictor: Predictor) -> TypeGuard[LoraPredictor]:
+    """Whether the adapter keeps what `explain` needs; patron-base and those made before do not."""
+    if isinstance(predictor, DayOnePredictor):
+        return False
     return predictor.prior is not None and bool(predictor.prior.neutral)
 
 

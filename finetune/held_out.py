@@ -4,6 +4,9 @@ import hashlib
 
 VALIDATION_SHARE = 0.2
 
+FEWEST_CUSTOMERS = 40
+"""Customers with known outcomes, held out or not, that fine-tuning needs at least."""
+
 
 def is_held_out(customer_id: str, seed: int, share: float = VALIDATION_SHARE) -> bool:
     """Whether a customer is among those that validate and that nothing is learnt from.

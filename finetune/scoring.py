@@ -8,7 +8,10 @@ import numpy as np
 
 from finetune.adapter import Manifest
 from finetune.calibration import Calibration
+from finetune.day_one_predictor import DayOnePredictor
+from finetune.foresight import Foresight
 from finetune.lora_predictor import Logits, LoraPredictor
+from finetune.predictors import Predictor
 from finetune.prior import Answers
 from finetune.spend_interval import foresee_spend
 from finetune.value import Stage, lifecycle_stage, lifetime_value
@@ -31,6 +34,7 @@ class Score:
         expected_spend_high: high end.
         expected_spend_coverage: share of customers whose spend lies in their interval.
         season: "known: ..." or "unknown: ...", with the reason.
+        basis: what the answers rest on, in words; None for an adapter of the shop's own.
     """
 
     customer_id: str
@@ -43,6 +47,7 @@ class Score:
     expected_spend_high: int | None = None
     expected_spend_coverage: float | None = None
     season: str | None = None
+    basis: str | None = None
 
     @property
     def tier(self) -> int:
@@ -51,7 +56,7 @@ class Score:
 
 
 def score_all(
-    predictor: LoraPredictor,
+    predictor: Predictor,
     pasts: Sequence[CustomerPast],
     histories: Sequence[History],
     settings: ShopSettings,
@@ -61,22 +66,27 @@ def score_all(
     """Score customers.
 
     Args:
-        predictor: with its calibration.
-        pasts: what each customer did.
-        histories: the same customers' texts, in the same order.
+        predictor: the adapter that answers, or patron-base.
+        pasts: what each customer did; at one moment for patron-base.
+        histories: the same customers' texts, in the same order; patron-base reads none.
         settings: horizon, discount rate and how far LTV looks.
         progress: told after each batch.
+
+    Raises:
+        TrainingError: patron-base has nobody who has been a customer for as much as a day.
     """
     if not pasts:
         return []
-    manifest, horizon = predictor.manifest, settings.churn.horizon_days
-    answers = model_answers(predictor, pasts, histories, horizon, progress=progress)
-    if predictor.prior is not None:
-        answers = manifest.blend.mix(answers, predictor.prior.answers(pasts))
-    spends = foresee_spend(manifest.spend_interval, answers.spend, [past.as_of for past in pasts])
+    horizon = settings.churn.horizon_days
+    if isinstance(predictor, DayOnePredictor):
+        foresight = predictor.foresee(pasts)
+        progress("Scoring customers", len(pasts), len(pasts))
+    else:
+        foresight = _foresee(predictor, pasts, histories, horizon, progress)
+    answers = foresight.answers
     scores = []
     for past, risk, probabilities, spend, foreseen in zip(
-        pasts, answers.churn, answers.tiers, answers.spend, spends, strict=True
+        pasts, answers.churn, answers.tiers, answers.spend, foresight.spends, strict=True
     ):
         scores.append(
             Score(
@@ -88,6 +98,7 @@ def score_all(
                 expected_spend_high=foreseen.high,
                 expected_spend_coverage=foreseen.coverage,
                 season=foreseen.season,
+                basis=foresight.basis,
                 ltv=lifetime_value(
                     float(spend),
                     float(risk),
@@ -99,12 +110,32 @@ def score_all(
                     past,
                     horizon_days=horizon,
                     churn_risk=float(risk),
-                    at_risk_above=manifest.at_risk_above,
+                    at_risk_above=foresight.at_risk_above,
                     top_tier=int(np.argmax(probabilities)) == len(probabilities) - 1,
                 ),
             )
         )
     return scores
+
+
+def _foresee(
+    predictor: LoraPredictor,
+    pasts: Sequence[CustomerPast],
+    histories: Sequence[History],
+    horizon_days: int,
+    progress: Progress,
+) -> Foresight:
+    """An adapter's answers: language model and prior blended, the season in the spend told."""
+    manifest = predictor.manifest
+    answers = model_answers(predictor, pasts, histories, horizon_days, progress=progress)
+    if predictor.prior is not None:
+        answers = manifest.blend.mix(answers, predictor.prior.answers(pasts))
+    moments = [past.as_of for past in pasts]
+    return Foresight(
+        answers=answers,
+        spends=foresee_spend(manifest.spend_interval, answers.spend, moments),
+        at_risk_above=manifest.at_risk_above,
+    )
 
 
 def season_factor(manifest: Manifest, as_of: datetime) -> float:

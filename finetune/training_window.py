@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from finetune.base_model import BaseModelFiles, token_counter
 from finetune.errors import TrainingError
-from finetune.held_out import VALIDATION_SHARE, is_held_out
+from finetune.held_out import FEWEST_CUSTOMERS, VALIDATION_SHARE, is_held_out
 from finetune.labels import Example, build_labels, tier_of, tier_thresholds
+from finetune.predictors import meanwhile
 from finetune.prior import Prior, fit_prior
 from finetune.slots import Slots, encode_prompt
 from finetune.training import TrainingExample
 from retrieval.catalogue import Catalogue
+from retrieval.errors import ShopError
 from retrieval.history import History, render_history
 from retrieval.progress import Progress
 from retrieval.shop import Shop
@@ -18,8 +20,6 @@ from retrieval.time_split import TimeSplit, learning_cutoffs, split_by_time
 
 CUTOFFS = 3
 """Cut-offs to learn from where nothing else is asked, as many as the prior learns from."""
-
-_FEWEST_CUSTOMERS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,7 @@ def training_window(
         ShopError: the log is too short.
     """
     progress("Building labels", 0, 1)
-    split = split_by_time(shop)
+    split = _split(shop)
     newest, *before = learning_cutoffs(
         split.train_cutoff, split.horizon, split.first_event, count=cutoffs
     )
@@ -140,6 +140,16 @@ def training_window(
     progress("Building labels", 1, 1)
     _check_learnable(shop, window)
     return window
+
+
+def _split(shop: Shop) -> TimeSplit:
+    """The shop's cut-offs; where the log is too short, it is said what answers meanwhile."""
+    try:
+        return split_by_time(shop)
+    except ShopError as error:
+        if shop.log.span() is None:
+            raise  # nothing answers for a shop without a purchase
+        raise ShopError(error.message, hint=f"{error.hint} {meanwhile(shop)}") from error
 
 
 def render_examples(
@@ -178,16 +188,17 @@ def _check_learnable(shop: Shop, window: TrainingWindow) -> None:
     for validation, name in ((False, "training"), (True, "validation")):
         part = window.part(validation=validation)
         churned = sum(window.examples[index].churned for index in part)
-        fewest = _FEWEST_CUSTOMERS * (VALIDATION_SHARE if validation else 1 - VALIDATION_SHARE)
+        fewest = FEWEST_CUSTOMERS * (VALIDATION_SHARE if validation else 1 - VALIDATION_SHARE)
         if len(part) < fewest or not 0 < churned < len(part):
             raise TrainingError(
                 f"The training window has too little to learn from: {len(part)} {name} customers, "
-                f"{churned} of whom churned.",
-                hint=f"Give at least {_FEWEST_CUSTOMERS} customers, some of whom left and some of "
-                f"whom stayed; or change churn or windows in {shop.directory / 'shop.toml'}.",
+                f"{churned} of whom churned; {len(window.examples)} customers in all.",
+                hint=f"Give at least {FEWEST_CUSTOMERS} customers, some of whom left and some of "
+                f"whom stayed; or change churn or windows in {shop.directory / 'shop.toml'}. "
+                f"{meanwhile(shop)}",
             )
         if len({window.tier(index) for index in part}) < 2:
             raise TrainingError(
                 f"All {name} customers fall into one value tier.",
-                hint="Choose other value.quantiles in shop.toml.",
+                hint=f"Choose other value.quantiles in shop.toml. {meanwhile(shop)}",
             )

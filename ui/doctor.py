@@ -13,8 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.offer_file import shop_offers
-from finetune.adapter import check_compatible, current_adapter, read_manifest
+from finetune.adapter import check_compatible, read_manifest
 from finetune.base_model import find_base_model, packaged_gguf
+from finetune.base_prior import BASE_ID, load_base_prior
+from finetune.predictors import answering_adapter
 from finetune.slots import build_slots
 from prompts.errors import PatronError
 from retrieval.embedder import open_embedder, packaged_folder, packaged_is_intact
@@ -157,7 +159,14 @@ def _index_detail(shop: Shop) -> str:
 
 
 def _adapter_detail(shop: Shop) -> str:
-    manifest = read_manifest(current_adapter(shop))
+    folder = answering_adapter(shop)
+    if folder is None:
+        shops = load_base_prior().shops
+        return (
+            f"none yet; {BASE_ID} answers, learnt from {len(shops)} other shops (train one: "
+            f"patron finetune --shop {shop.directory})"
+        )
+    manifest = read_manifest(folder)
     files = find_base_model(shop.settings.models.base)
     check_compatible(manifest, files, build_slots(files, manifest.tiers), shop.settings)
     return f"{manifest.adapter_id}, fits this shop, model and prompts"

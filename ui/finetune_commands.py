@@ -114,18 +114,26 @@ def finetune_command(
 @adapters_app.command("list")
 def list_command(shop: ShopOption = HERE, as_json: JsonOption = False) -> None:
     """Every adapter in the shop with its validation figures, the current one first."""
+    from finetune.adapter import current_id
+    from finetune.base_prior import BASE_ID
     from finetune.registry import list_adapters
     from retrieval.shop import Shop
     from ui.adapter_text import show_adapters
 
-    listed = list_adapters(Shop.open(shop))
+    opened = Shop.open(shop)
+    listed = list_adapters(opened)
     if as_json:
-        document = {"adapters": [adapter.to_json() for adapter in listed]}
+        # patron-base answers only where there is no adapter at all.
+        answers = current_id(opened) or (None if listed else BASE_ID)
+        document = {"adapters": [adapter.to_json() for adapter in listed], "answers": answers}
         print(json.dumps(document, ensure_ascii=False, indent=2))
     elif listed:
         show_adapters(listed)
     else:
-        typer.echo(f"No adapter yet. Train one: patron finetune --shop {shop}")
+        typer.echo(
+            f"No adapter yet: {BASE_ID}, which learnt from other shops, answers. Train one: "
+            f"patron finetune --shop {shop}"
+        )
 
 
 @adapters_app.command("promote")

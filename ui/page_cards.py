@@ -206,7 +206,15 @@ def _scores(prediction: Prediction) -> str:
 <dd>{_money(prediction.expected_spend, prediction.currency)}</dd>
 {_spend_interval(prediction)}</div>
 <div><dt>Lifetime value</dt><dd>{_money(prediction.ltv, prediction.currency)}</dd></div>
-</dl>"""
+</dl>
+{_basis(prediction)}"""
+
+
+def _basis(prediction: Prediction) -> str:
+    """What it rests on, where it is not an adapter of the shop's own."""
+    if prediction.basis is None:
+        return ""
+    return f'<p class="quiet">{escape(_sentence(prediction.basis))}</p>'
 
 
 def _spend_interval(prediction: Prediction) -> str:

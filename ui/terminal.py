@@ -20,6 +20,7 @@ from agent.answers import Answer, Prediction, Recommendations
 from agent.facts import percent
 from agent.offer_choice import NoOffer, OfferDecision
 from agent.spend_words import HOW_TO_GET_AN_INTERVAL, spend_in_words
+from finetune.base_prior import BASE_ID
 from finetune.batch_scoring import ScoringReport
 from finetune.drivers import Driver
 from finetune.evaluation import METRICS, Evaluation
@@ -162,6 +163,8 @@ def show_scoring(report: ScoringReport) -> None:
         ),
         soft_wrap=True,
     )
+    if report.basis is not None:
+        OUT.print(Text(f"{report.adapter_id}: {report.basis}.", style="yellow"), soft_wrap=True)
 
 
 def _total_interval(report: ScoringReport) -> str:
@@ -188,9 +191,13 @@ def show_prediction(prediction: Prediction) -> None:
         "as of": f"{prediction.as_of:%Y-%m-%d %H:%M %Z}",
         "adapter": prediction.adapter_id,
     }
+    if prediction.basis is not None:
+        rows["basis"] = prediction.basis
     for name, value in rows.items():
         table.add_row(name, Text(value))
-    if prediction.drivers is None:
+    if prediction.adapter_id == BASE_ID:
+        table.add_row("what moves it", Text(f"Not computed for {BASE_ID}."))
+    elif prediction.drivers is None:
         table.add_row("what moves it", Text("This adapter cannot tell; --keep-weights makes one."))
     for number, driver in enumerate(prediction.drivers or ()):
         table.add_row("" if number else "what moves it", Text(_moves(driver, prediction)))

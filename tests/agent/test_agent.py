@@ -72,7 +72,7 @@ def test_prediction_is_whole(agent: Agent) -> None:
         "customer_id", "as_of", "value_tier", "tier_probabilities", "churn_risk",
         "churn_definition", "horizon_days", "expected_spend", "expected_spend_low",
         "expected_spend_high", "expected_spend_coverage", "season", "ltv", "currency", "stage",
-        "adapter_id", "evidence", "drivers",
+        "adapter_id", "basis", "evidence", "drivers",
     }  # fmt: skip
     assert sum(document["tier_probabilities"].values()) == pytest.approx(1, abs=1e-3)
     assert 0 <= document["churn_risk"] <= 1
@@ -86,6 +86,7 @@ def test_prediction_is_whole(agent: Agent) -> None:
     assert document["expected_spend_coverage"] == 0.8
     assert document["season"].startswith("unknown: the log holds only 36")
     assert document["drivers"] is None
+    assert document["basis"] is None
 
 
 def test_prediction_reads_nothing_after_its_moment(agent: Agent) -> None:

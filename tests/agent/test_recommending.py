@@ -279,9 +279,8 @@ def test_what_sold_out_meanwhile_is_not_in_the_next_recommendation(
 
 
 def test_without_the_offer_nothing_is_predicted(shop: Shop) -> None:
-    """There is not even an adapter to predict with."""
-    current_adapter(shop)
-    shutil.rmtree(shop.adapters)
+    """There is not even the adapter to predict with."""
+    shutil.rmtree(current_adapter(shop))
     agent = Agent.open(shop.directory)
     found = agent.recommend("c04", with_offer=False)
     assert found.items

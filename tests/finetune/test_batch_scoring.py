@@ -271,11 +271,11 @@ def test_one_scoring_at_a_time(shop: Shop) -> None:
         score_shop(Shop.open(shop.directory))
 
 
-def test_a_shop_without_an_adapter_or_a_log_says_what_to_do(
+def test_a_shop_whose_adapter_is_gone_or_without_a_log_says_what_to_do(
     shop: Shop, tiny_model: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ShopError, match="no purchases yet"):
         score_shop(Shop.create(tmp_path / "empty", settings(tiny_model)))
-    shutil.rmtree(shop.adapters)
-    with pytest.raises(AdapterError, match="no trained adapter yet"):
+    shutil.rmtree(current_adapter(shop))
+    with pytest.raises(AdapterError, match="is gone"):
         score_shop(shop)

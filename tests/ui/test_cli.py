@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from finetune.adapter import current_adapter
 from retrieval.shop import Shop
 from tests.tiny_shop import events
 from ui.cli import main
@@ -237,7 +238,7 @@ def test_recommend(run: Run, shop: Shop) -> None:
 
 
 def test_recommend_without_an_offer_needs_no_adapter(run: Run, shop: Shop) -> None:
-    shutil.rmtree(shop.adapters)
+    shutil.rmtree(current_adapter(shop))
     code, out, _ = run("recommend", "c04", "--shop", shop.directory, "--no-offer", "--json")
     document = json.loads(out)
     assert code == 0

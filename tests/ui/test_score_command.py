@@ -64,7 +64,7 @@ def test_what_score_needs_is_said(run: Run, shop: Shop, tmp_path: Path) -> None:
     assert (code, json.loads(err)["error"]["code"]) == (2, "shop_error")
     code, _, err = run("score", "--shop", shop.directory, "--out", tmp_path, "--json")
     assert (code, json.loads(err)["error"]["code"]) == (2, "storage_error")
-    shutil.rmtree(shop.adapters)
+    shutil.rmtree(current_adapter(shop))
     code, _, err = run("score", "--shop", shop.directory, "--json")
     assert (code, json.loads(err)["error"]["code"]) == (2, "adapter_error")
 
@@ -79,8 +79,9 @@ def _another(shop: Shop) -> tuple[str, str]:
 def test_adapters_are_listed(run: Run, shop: Shop) -> None:
     first, other = _another(shop)
     code, out, _ = run("adapters", "list", "--shop", shop.directory, "--json")
-    listed = json.loads(out)["adapters"]
-    assert code == 0
+    document = json.loads(out)
+    listed = document["adapters"]
+    assert (code, document["answers"]) == (0, first)
     assert [(a["adapter_id"], a["current"], a["why"]) for a in listed] == [
         (first, True, "fine-tuned"),
         (other, False, None),
@@ -95,6 +96,7 @@ def test_adapters_are_listed(run: Run, shop: Shop) -> None:
     code, out, _ = run("adapters", "list", "--shop", shop.directory)
     assert code == 0
     assert "patron finetune" in out
+    assert "patron-base" in out
 
 
 def test_an_adapter_is_promoted_and_rolled_back(run: Run, shop: Shop) -> None:
