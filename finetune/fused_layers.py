@@ -62,9 +62,11 @@ class FusedDecoder(PackedDecoder):
         normed: Tensor = self._norm(hidden)
         return normed
 
-    def hidden_at(self, packing: Packing, offsets: Sequence[int]) -> Tensor:
+    def hidden_at(
+        self, packing: Packing, offsets: Sequence[int], activations: Tensor | None = None
+    ) -> Tensor:
         """See `PackedDecoder.hidden_at`."""
-        hidden, rotation = self._begin(packing, None)
+        hidden, rotation = self._begin(packing, activations)
         for layer in self._layers[:-1]:
             hidden = layer.read(hidden, rotation, packing)
         hidden = self._layers[-1].read(hidden, rotation, packing, offsets)

@@ -132,14 +132,17 @@ class PackedDecoder:
         ).last_hidden_state
         return hidden[0]
 
-    def hidden_at(self, packing: Packing, offsets: Sequence[int]) -> Tensor:
+    def hidden_at(
+        self, packing: Packing, offsets: Sequence[int], activations: Tensor | None = None
+    ) -> Tensor:
         """Hidden states of some places of each prompt: `[prompts, places, width]`.
 
         Args:
             packing: the prompts.
             offsets: of the places, from the prompts' ends; -1 is the last token.
+            activations: see `hidden`.
         """
-        return self.hidden(packing)[places(packing, offsets)]
+        return self.hidden(packing, activations)[places(packing, offsets)]
 
 
 def places(packing: Packing, offsets: Sequence[int]) -> Tensor:

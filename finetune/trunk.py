@@ -1,13 +1,13 @@
 """The frozen lower layers: run once over all prompts, their activations kept for every epoch.
 
-On a CPU they lie on disk in float16, so that memory does not grow with the examples; on a GPU they
-stay on the device in bfloat16.
+On a CPU they lie on disk in float16, so that memory does not grow with the examples, and prompts
+are read end to end; on a GPU they stay on the device in bfloat16, padded.
 """
 
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from finetune.adapter import LoraSettings
+from finetune.fused_layers import FusedDecoder, can_fuse
+from finetune.packed_pass import PASS_TOKENS, PackedDecoder, packed_batches
 from finetune.slots import pad_right
 from retrieval.progress import Progress
 from retrieval.shop import write_atomically
 
 _CHUNK = 64  # prompts whose activations share one file
 _DEVICE_BATCH = 256  # prompts a pass on a GPU
-_DISK_BATCH = 16  # prompts a pass on a CPU
+
+Precision: TypeAlias = Literal["float16", "float32"]
 
 
 def depth_below(model: Any, lora: LoraSettings) -> int:
@@ -30,8 +33,8 @@ def depth_below(model: Any, lora: LoraSettings) -> int:
     return layers - min(lora.layers, layers)
 
 
-class Trunk:
-    """Activations of the layers below `depth` of some prompts."""
+class DiskTrunk:
+    """Activations of the layers below `depth` of some prompts, in files; for a model on a CPU."""
 
     def __init__(
         self,
@@ -40,74 +43,44 @@ class Trunk:
         folder: Path,
         prompts: Sequence[Sequence[int]],
         progress: Progress,
+        precision: Precision = "float16",
     ) -> None:
         """Compute what is not there yet.
 
         Args:
-            model: causal language model; where its weights lie decides where activations do.
+            model: causal language model; from now on only its layers from `depth` on are read.
             depth: how many of its layers.
-            folder: for the files of a CPU run; a killed run's are used again.
+            folder: for the files; a killed run's are used again.
             prompts: token ids.
-            progress: told of every pass.
+            progress: told of every file.
+            precision: in which activations are kept.
         """
-        lower = _LowerLayers(model, depth)
-        on_cpu = model.device.type == "cpu"
-        self._kept: _OnDisk | _OnDevice = (
-            _OnDisk(lower, folder, prompts, progress)
-            if on_cpu
-            else _OnDevice(lower, prompts, progress)
-        )
-        lower.restore()
-
-    def batch(self, indices: Sequence[int]) -> Tensor:
-        """Activations of some prompts, padded on the right: `[batch, longest, width]`."""
-        return self._kept.batch(indices)
-
-
-class _OnDisk:
-    def __init__(
-        self,
-        lower: "_LowerLayers",
-        folder: Path,
-        prompts: Sequence[Sequence[int]],
-        progress: Progress,
-    ) -> None:
         self._prompts = prompts
         self._files = [
             folder / f"trunk-{start:07d}.npy" for start in range(0, len(prompts), _CHUNK)
         ]
+        missing = [number for number, file in enumerate(self._files) if not file.exists()]
+        reader = _lower_reader(model, depth) if missing else None
         for number, file in enumerate(self._files):
-            if not file.exists():
-                start = number * _CHUNK
-                self._compute(lower, prompts[start : start + _CHUNK], file)
+            if number in missing:
+                assert reader is not None
+                chunk = prompts[number * _CHUNK : (number + 1) * _CHUNK]
+                _write(reader, chunk, file, precision)
             progress("Reading histories", number + 1, len(self._files))
+        if isinstance(reader, _CutDecoder):
+            reader.restore()
         self._offsets = self._chunk_offsets()
 
     def batch(self, indices: Sequence[int]) -> Tensor:
-        rows = [self._row(index) for index in indices]
-        longest = max(row.shape[0] for row in rows)
-        padded = np.zeros((len(rows), longest, rows[0].shape[1]), dtype=np.float32)
-        for number, row in enumerate(rows):
-            padded[number, : row.shape[0]] = row
-        return torch.from_numpy(padded)
+        """Activations of some prompts, end to end: `[tokens, width]`."""
+        rows = np.concatenate([self._row(index) for index in indices])
+        return torch.from_numpy(rows.astype(np.float32, copy=False))
 
-    def _row(self, index: int) -> NDArray[np.float16]:
+    def _row(self, index: int) -> NDArray[np.floating[Any]]:
         chunk = np.load(self._files[index // _CHUNK], mmap_mode="r")
         start = self._offsets[index]
-        row: NDArray[np.float16] = chunk[start : start + len(self._prompts[index])]
+        row: NDArray[np.floating[Any]] = chunk[start : start + len(self._prompts[index])]
         return row
-
-    def _compute(self, lower: "_LowerLayers", prompts: Sequence[Sequence[int]], file: Path) -> None:
-        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-        rows: dict[int, NDArray[np.float16]] = {}
-        for start in range(0, len(order), _DISK_BATCH):
-            bucket = order[start : start + _DISK_BATCH]
-            hidden = lower.forward(pad_right([prompts[index] for index in bucket]))
-            for number, index in enumerate(bucket):
-                rows[index] = hidden[number, : len(prompts[index])].to(torch.float16).numpy()
-        buffer = io.BytesIO()
-        np.save(buffer, np.concatenate([rows[index] for index in range(len(prompts))]))
-        write_atomically(file, buffer.getvalue())
 
     def _chunk_offsets(self) -> list[int]:
         offsets, position = [], 0
@@ -119,12 +92,37 @@ class _OnDisk:
         return offsets
 
 
-class _OnDevice:
-    """All activations in one tensor `[tokens of all prompts, width]`."""
+def _write(
+    reader: PackedDecoder, prompts: Sequence[Sequence[int]], file: Path, precision: Precision
+) -> None:
+    lengths = [len(prompt) for prompt in prompts]
+    rows: dict[int, NDArray[np.floating[Any]]] = {}
+    for batch in packed_batches(lengths, PASS_TOKENS):
+        with torch.inference_mode():
+            hidden = reader.hidden(reader.pack([prompts[index] for index in batch]))
+        states = torch.split(hidden, [lengths[index] for index in batch])
+        for index, part in zip(batch, states, strict=True):
+            rows[index] = part.numpy().astype(precision)
+    buffer = io.BytesIO()
+    np.save(buffer, np.concatenate([rows[index] for index in range(len(prompts))]))
+    write_atomically(file, buffer.getvalue())
+
+
+class DeviceTrunk:
+    """Activations of the layers below `depth` in one tensor `[tokens of all prompts, width]`."""
 
     def __init__(
-        self, lower: "_LowerLayers", prompts: Sequence[Sequence[int]], progress: Progress
+        self, model: Any, depth: int, prompts: Sequence[Sequence[int]], progress: Progress
     ) -> None:
+        """Compute them.
+
+        Args:
+            model: causal language model on a GPU.
+            depth: how many of its layers.
+            prompts: token ids.
+            progress: told of every pass.
+        """
+        lower = _LowerLayers(model, depth)
         self._lengths = torch.tensor([len(prompt) for prompt in prompts], device=lower.device)
         self._starts = self._lengths.cumsum(0) - self._lengths
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
@@ -145,8 +143,10 @@ class _OnDevice:
             progress("Reading histories", start + len(bucket), len(order))
         assert kept is not None, "no prompts"
         self._kept = kept
+        lower.restore()
 
     def batch(self, indices: Sequence[int]) -> Tensor:
+        """Activations of some prompts, padded on the right: `[batch, longest, width]`."""
         chosen = torch.tensor(indices, device=self._kept.device)
         longest = int(self._lengths[chosen].max())
         places = self._places(chosen, longest).clamp(max=len(self._kept) - 1)
@@ -179,3 +179,16 @@ class _LowerLayers:
     def restore(self) -> None:
         self._decoder.layers, self._decoder.norm = self._layers, self._norm
         self._decoder.config.num_hidden_layers = self._full_depth
+
+
+class _CutDecoder(PackedDecoder):
+    """The same cut for packed prompts, where the model's layers are not Llama's."""
+
+    def __init__(self, model: Any, depth: int) -> None:
+        super().__init__(model)
+        self.restore = _LowerLayers(model, depth).restore
+
+
+def _lower_reader(model: Any, depth: int) -> PackedDecoder:
+    fusible = can_fuse(model)
+    return FusedDecoder(model, depth=depth) if fusible else _CutDecoder(model, depth)
