@@ -71,13 +71,18 @@ class CrossShopPrior:
         ratio = grown(self.spend_trees, described.features) * self.spend_scale
         return np.asarray(ratio * np.maximum(described.foreseen.spend, 1.0))
 
-    def widening(self, labelled: int) -> float:
+    def widening(self, labelled: int, movement: float = 0.0) -> float:
         """By how much an interval of log spend is wider than where the shop's level is known.
 
         The level of a new shop is off by `level_error`; each customer whose outcome is known tells
         of it as much as one draw with `spread` can.
+
+        Args:
+            labelled: customers whose outcome is known.
+            movement: standard deviation by which the log of all spends may move besides, as with
+                the season; no label tells of it.
         """
-        left = self.level_error_after(labelled)
+        left = np.hypot(self.level_error_after(labelled), movement)
         return float(np.sqrt(1 + (left / self.spread) ** 2))
 
     def level_error_after(self, labelled: int) -> float:

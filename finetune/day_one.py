@@ -73,7 +73,12 @@ class DayOne:
         return _log_odds(self.prior.churn(described, self.definition)) + self.churn_shift
 
     def spend_interval(
-        self, described: Described, *, coverage: float = 0.8, labelled: int = 0
+        self,
+        described: Described,
+        *,
+        coverage: float = 0.8,
+        labelled: int = 0,
+        movement: float = 0.0,
     ) -> tuple[Floats, Floats]:
         """Low and high ends of each customer's spend `[n]`, minor units.
 
@@ -81,12 +86,13 @@ class DayOne:
             described: who.
             coverage: share of customers whose spend shall lie inside.
             labelled: customers of the shop whose outcome is known; the fewer, the wider.
+            movement: see `CrossShopPrior.widening`.
         """
         expected, tail = self.prior.spend(described), (1 - coverage) / 2
         low, high = expected, expected
         # Wider in both directions, also where a buyer's quantile lies on the wrong side of the
         # middle; and the expected lies inside, though most may spend nothing.
-        for widening in (1.0, self.prior.widening(labelled)):
+        for widening in (1.0, self.prior.widening(labelled, movement)):
             spends = self._spends(described, widening)
             least = spends.quantile(tail)
             # Where nobody can lie below, the whole share outside goes above.

@@ -14,6 +14,7 @@ from finetune.errors import TrainingError
 from finetune.few_labels import FewLabels, fit_few_labels
 from finetune.prior import Answers
 from finetune.scale_free_features import ShopScale
+from finetune.season import UNKNOWN_SPREAD
 from finetune.shop_windows import MOST_CUSTOMERS, Described, describe, draw, label
 from finetune.spend_interval import COVERAGE, ForeseenSpend, Total
 from retrieval.event_log import EventLog
@@ -57,7 +58,7 @@ class DayOneFit:
         described = describe(pasts, self.day_one.horizon_days, self.day_one.scale)
         answers = _corrected(self.day_one, self.few, described)
         low, high = self.day_one.spend_interval(
-            described, coverage=COVERAGE, labelled=self.labelled
+            described, coverage=COVERAGE, labelled=self.labelled, movement=UNKNOWN_SPREAD
         )
         factor = 1.0 if self.few is None else self.few.spend_factor
         ends = (np.floor(factor * low), np.ceil(factor * high))
@@ -78,10 +79,13 @@ class DayOneFit:
         return np.array([expected.sum(), self.spend_variance * np.square(expected).sum()])
 
     def total(self, sums: Floats) -> Total:
-        """The interval of a total: what each customer does, and how well the level is known."""
+        """The interval of a total.
+
+        It adds up what each customer does, how well the level is known, and the season.
+        """
         expected, variance = (float(value) for value in sums)
         random = np.random.default_rng(_SEED)
-        error = self.day_one.prior.level_error_after(self.labelled)
+        error = np.hypot(self.day_one.prior.level_error_after(self.labelled), UNKNOWN_SPREAD)
         level = np.exp(error * random.standard_normal(_DRAWS))
         own = np.sqrt(variance) * random.standard_normal(_DRAWS)
         drawn = np.maximum(expected * level + own, 0.0)

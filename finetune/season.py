@@ -26,7 +26,7 @@ _TENTH = 1.2816  # a normal distribution has a tenth of its mass beyond so many 
 # What is assumed of a shop before it is seen: from one horizon to the next, four of five totals
 # stay within a factor of 1.5 (gift and department stores sell about half as much again in their
 # best quarter as in their worst), and within 1.2 of the same weeks a year before.
-_UNKNOWN_SPREAD = float(np.log(1.5)) / _TENTH
+UNKNOWN_SPREAD = float(np.log(1.5)) / _TENTH
 _KNOWN_SPREAD = float(np.log(1.2)) / _TENTH
 _ASSUMED_CHANGES = 3  # what is assumed counts as so many changes seen
 # The customers of a young log are its keenest, and spend more than their short pasts foretell.
@@ -133,7 +133,7 @@ class Seasons:
         return timedelta(days=self.horizon_days)
 
     def _unknown(self, why: str) -> Season:
-        spread, freedom = _spread(self._changes_over_horizons(), _UNKNOWN_SPREAD)
+        spread, freedom = _spread(self._changes_over_horizons(), UNKNOWN_SPREAD)
         return Season(
             known=False, factor=1.0, spread=spread, freedom=freedom, text=f"unknown: {why}"
         )

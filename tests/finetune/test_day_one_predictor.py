@@ -167,6 +167,19 @@ def test_intervals_are_wider_the_less_is_known(small: Shop) -> None:
     assert widths[1].high - widths[1].low > widths[0].high - widths[0].low
 
 
+def test_no_number_of_labels_makes_up_for_an_unknown_season(small: Shop) -> None:
+    fit = DayOnePredictor(small).fit(present(small))
+    assert fit.few is not None
+    known = replace(fit, few=replace(fit.few, labelled=10_000_000))
+    spends = np.full(100_000, 5000.0)
+    total = known.total(known.sums(spends))
+    assert total.low < spends.sum() / 1.4
+    assert total.high > spends.sum() * 1.4
+    prior = fit.day_one.prior
+    assert prior.widening(10_000_000, 0.3) == pytest.approx(np.hypot(1, 0.3 / prior.spread))
+    assert prior.widening(10_000_000) == pytest.approx(1)
+
+
 def test_a_shop_younger_than_a_horizon_says_that_nothing_is_known(
     tmp_path: Path, tiny_model: Path
 ) -> None:
