@@ -122,7 +122,9 @@ def _measure(
         systems |= _with_adapter(
             Shop.open(arguments.shop), bench, pasts, thresholds, report, progress
         )
-    prior = fit_prior(windows, thresholds, settings.churn.horizon_days)
+    prior = fit_prior(
+        windows, thresholds, settings.churn.horizon_days, settings.churn.definition
+    ).levelled(pasts)
     systems["patron_prior"] = with_interval(
         System(scores=as_scores(prior.answers(pasts)), money=True),
         prior_interval(bench, windows, thresholds, arguments.seed),

@@ -248,6 +248,8 @@ def _answers(
 ) -> Answers:
     """Calibrated answers, language model and prior blended, of what each of them reads."""
     manifest = predictor.manifest
+    if manifest.blend.prior_alone:
+        return prior.answers_of(features)
     logits = predictor.logits(histories)
     calibration = manifest.calibration
     model = Answers(

@@ -124,7 +124,7 @@ def patron_scores(
     factors = np.array([season_factor(predictor.manifest, past.as_of) for past in pasts])
     if predictor.prior is None:
         return {"patron": as_scores(_in_season(model, factors))}
-    prior = predictor.prior.answers(pasts)
+    prior = predictor.prior.levelled(pasts).answers(pasts)
     return {
         "patron": as_scores(_in_season(predictor.manifest.blend.mix(model, prior), factors)),
         "patron_lm": as_scores(model),

@@ -30,8 +30,10 @@ from finetune.slots import Slots
 from finetune.spend_interval import fit_spend_interval
 from finetune.training_window import TrainingWindow, learn_prior
 from retrieval.history import usual_spend
+from retrieval.orders import read_pasts
 from retrieval.progress import Progress
 from retrieval.shop import Shop, write_atomically
+from retrieval.time_split import present
 
 
 def finish_adapter(
@@ -62,9 +64,12 @@ def finish_adapter(
     """
     weights = weights_bytes(dict(state))
     progress("Learning the prior", 0, 1)
-    prior = learn_prior(shop, window)
+    learnt = learn_prior(shop, window)
+    # Validation customers are asked about on the level of their own moment.
+    prior = learnt.levelled([example.past for example in window.examples])
+    learnt = learnt.levelled(list(read_pasts(shop.log, present(shop))))
     progress("Learning the prior", 1, 1)
-    prior_text = prior.to_json().encode()
+    prior_text = learnt.to_json().encode()
     adapter_id = f"patron-{hashlib.sha256(weights + prior_text).hexdigest()[:10]}"
     building = folder / "adapter"
     write_atomically(building / WEIGHTS_FILE, weights)

@@ -188,7 +188,9 @@ def _judge(
     for predictor in predictors:
         answers = model_answers(predictor, pasts, histories, horizon, progress=progress)
         if predictor.prior is not None:
-            answers = predictor.manifest.blend.mix(answers, predictor.prior.answers(pasts))
+            answers = predictor.manifest.blend.mix(
+                answers, predictor.prior.levelled(pasts).answers(pasts)
+            )
         judged.append(JudgedAnswers(answers=answers, thresholds=predictor.manifest.thresholds))
     return GateWindow(
         name=window.name,

@@ -6,19 +6,30 @@ the calibrated answers blend it with the language model's; see `finetune.blend`.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
-import lightgbm
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 
 from finetune.calibration import Floats
-from finetune.chance_model import TREE_SETTINGS, ChanceModel, fit_chance_model, grown
+from finetune.chance_model import ChanceModel, fit_chance_model
 from finetune.customer_features import FEATURES, customer_features
 from finetune.labels import Example
+from finetune.rhythm import fit_rhythm
+from finetune.spend_model import SpendModel, fit_spend_model
 from retrieval.orders import CustomerPast
+from retrieval.shop import ChurnDefinition
 
 # An older window counts less, for habits and seasons move.
 _TRUST_A_CUTOFF = 0.8
+# All customers of a young shop are young: what is learnt of their age does not hold a year later.
+_AGE_BOUND = ("recency", "T")
+_READ = [column for column, name in enumerate(FEATURES) if name not in _AGE_BOUND]
+_LEAST_CHANCE = 1e-4
+_FAR = 30.0
+# Of the log odds: rhythm corrects what age does, and must not overrule who left before.
+_MOST_SHIFT = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,37 +47,61 @@ class Prior:
 
     Attributes:
         horizon_days: over which they foresee.
-        features: names of the columns they read, so that another set is refused.
-        churn: chance of leaving.
+        features: names of the columns they are given, so that another set is refused.
+        churn: chance of leaving, on the level of the shift.
+        churn_shift: added to the log odds of leaving; see `levelled`.
+        silence_gap: where churn is buying nothing, by how much the share who left exceeded the one
+            that the shop's rhythm foresaw, the mean over windows; otherwise None.
         reaches: chance of reaching each tier above the lowest.
-        spend_trees: LightGBM's text for spend in units of `spend_scale`.
-        spend_scale: mean spend of the examples, minor units.
+        spend: expected spend.
         neutral: mean of each feature over the examples, older windows counting less: what stands
-            in for a feature that is taken away. Empty in files made before it was kept.
+            in for a feature that is taken away.
     """
 
     horizon_days: int
     features: tuple[str, ...]
     churn: ChanceModel
+    churn_shift: float
+    silence_gap: float | None
     reaches: tuple[ChanceModel, ...]
-    spend_trees: str
-    spend_scale: float
-    neutral: tuple[float, ...] = ()
+    spend: SpendModel
+    neutral: tuple[float, ...]
 
     def answers(self, pasts: Sequence[CustomerPast]) -> Answers:
         """Answers for customers, in their order."""
         return self.answers_of(customer_features(pasts, self.horizon_days))
 
+    def levelled(self, pasts: Sequence[CustomerPast]) -> "Prior":
+        """The prior on the level of a moment, which needs no label.
+
+        A shop's customers grow older, and more of them fall silent. How many buy nothing, the
+        shop's rhythm (BG/NBD) foresees of any age; who, the models know better. So their mean is
+        moved to what rhythm says, corrected by how far that was off where outcomes are known.
+        Where churn is a decline, rhythm has nothing to say and nothing is moved.
+
+        Args:
+            pasts: all customers of the shop at that moment, or many drawn from them.
+        """
+        if self.silence_gap is None or not pasts:
+            return self
+        features = customer_features(pasts, self.horizon_days)
+        rhythm = float(self.spend.rhythm.silence(features, self.horizon_days).mean())
+        target = np.clip(rhythm + self.silence_gap, _LEAST_CHANCE, 1 - _LEAST_CHANCE)
+        odds = _odds(self.churn.chances(features[:, _READ]))
+        shift = brentq(lambda move: expit(odds + move).mean() - target, -_FAR, _FAR)
+        return replace(self, churn_shift=float(np.clip(shift, -_MOST_SHIFT, _MOST_SHIFT)))
+
     def answers_of(self, features: Floats) -> Answers:
         """Answers from rows of `customer_features` `[n, features]`."""
-        reached = np.column_stack([model.chances(features) for model in self.reaches])
+        read = features[:, _READ]
+        reached = np.column_stack([model.chances(read) for model in self.reaches])
         # A higher tier cannot be likelier to be reached than a lower one.
         reached = np.minimum.accumulate(reached, axis=1)
         edges = np.column_stack([np.ones(len(features)), reached, np.zeros(len(features))])
         return Answers(
-            churn=self.churn.chances(features),
+            churn=np.asarray(expit(_odds(self.churn.chances(read)) + self.churn_shift)),
             tiers=-np.diff(edges, axis=1),
-            spend=grown(self.spend_trees, features) * self.spend_scale,
+            spend=self.spend.expected(features),
         )
 
     def to_json(self) -> str:
@@ -86,10 +121,11 @@ class Prior:
                 horizon_days=document["horizon_days"],
                 features=tuple(document["features"]),
                 churn=ChanceModel.from_json(document["churn"]),
+                churn_shift=document["churn_shift"],
+                silence_gap=document["silence_gap"],
                 reaches=tuple(ChanceModel.from_json(model) for model in document["reaches"]),
-                spend_trees=document["spend_trees"],
-                spend_scale=document["spend_scale"],
-                neutral=tuple(document.get("neutral", ())),
+                spend=SpendModel.from_json(document["spend"]),
+                neutral=tuple(document["neutral"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"no {error}") from error
@@ -99,7 +135,10 @@ class Prior:
 
 
 def fit_prior(
-    windows: Sequence[Sequence[Example]], thresholds: Sequence[float], horizon_days: int
+    windows: Sequence[Sequence[Example]],
+    thresholds: Sequence[float],
+    horizon_days: int,
+    definition: ChurnDefinition = ChurnDefinition.DECLINE,
 ) -> Prior:
     """Fit on labelled windows.
 
@@ -107,24 +146,42 @@ def fit_prior(
         windows: examples at each cut-off, the newest first.
         thresholds: spend (minor units) at which each tier above the lowest begins.
         horizon_days: of the labels.
+        definition: of churn in the labels.
     """
+    rows = [
+        customer_features([example.past for example in window], horizon_days) for window in windows
+    ]
+    features, read = np.concatenate(rows), np.concatenate(rows)[:, _READ]
     examples = [example for window in windows for example in window]
-    features = customer_features([example.past for example in examples], horizon_days)
     trust = np.concatenate(
         [np.full(len(window), _TRUST_A_CUTOFF**age) for age, window in enumerate(windows)]
     )
     churned = np.array([example.churned for example in examples])
     spends = np.array([example.spend for example in examples], dtype=np.float64)
-    scale = max(float(spends.mean()), 1.0)
-    trees = lightgbm.LGBMRegressor(
-        **TREE_SETTINGS, objective="tweedie", tweedie_variance_power=1.3
-    ).fit(features, spends / scale, sample_weight=trust)
+    rhythm = fit_rhythm(rows[0])
+    silence_gap = None
+    if definition is ChurnDefinition.INACTIVE:
+        silence_gap = float(
+            np.mean(
+                [
+                    np.mean([example.churned for example in window])
+                    - rhythm.silence(row, horizon_days).mean()
+                    for window, row in zip(windows, rows, strict=True)
+                ]
+            )
+        )
     return Prior(
         horizon_days=horizon_days,
         features=FEATURES,
-        churn=fit_chance_model(features, churned, trust),
-        reaches=tuple(fit_chance_model(features, spends >= cut, trust) for cut in thresholds),
-        spend_trees=trees.booster_.model_to_string(),
-        spend_scale=scale,
+        churn=fit_chance_model(read, churned, trust),
+        churn_shift=0.0,
+        silence_gap=silence_gap,
+        reaches=tuple(fit_chance_model(read, spends >= cut, trust) for cut in thresholds),
+        spend=fit_spend_model(features, spends, trust, rhythm, horizon_days),
         neutral=tuple(float(mean) for mean in np.average(features, axis=0, weights=trust)),
     )
+
+
+def _odds(chances: Floats) -> Floats:
+    """Log odds, never infinite."""
+    return np.asarray(logit(np.clip(chances, _LEAST_CHANCE, 1 - _LEAST_CHANCE)))

@@ -126,10 +126,14 @@ def _foresee(
     progress: Progress,
 ) -> Foresight:
     """An adapter's answers: language model and prior blended, the season in the spend told."""
-    manifest = predictor.manifest
-    answers = model_answers(predictor, pasts, histories, horizon_days, progress=progress)
-    if predictor.prior is not None:
-        answers = manifest.blend.mix(answers, predictor.prior.answers(pasts))
+    manifest, prior = predictor.manifest, predictor.prior
+    if prior is not None and manifest.blend.prior_alone:
+        answers = prior.answers(pasts)
+        progress("Scoring customers", len(pasts), len(pasts))
+    else:
+        answers = model_answers(predictor, pasts, histories, horizon_days, progress=progress)
+        if prior is not None:
+            answers = manifest.blend.mix(answers, prior.answers(pasts))
     moments = [past.as_of for past in pasts]
     return Foresight(
         answers=answers,

@@ -181,6 +181,7 @@ def learn_prior(shop: Shop, window: TrainingWindow) -> Prior:
         ],
         window.thresholds,
         shop.settings.churn.horizon_days,
+        shop.settings.churn.definition,
     )
 
 

@@ -1,0 +1,159 @@
+"""Expected spend in money, from models that are good at different things.
+
+Trees of mean spend, and chance of buying times amount, get the big spenders' money right; models
+of log spend and the shop's rhythm get the order of everybody else right. A score mixes them all,
+and each customer gets the money that customers of that place in the order are expected to bring.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import lightgbm
+import numpy as np
+from sklearn.linear_model import Ridge
+
+from finetune.calibration import Floats
+from finetune.chance_model import TREE_SETTINGS, ChanceModel, fit_chance_model, grown
+from finetune.rhythm import Rhythm
+
+_TWEEDIE_POWER = 1.3
+_RIDGE_ALPHA = 30.0
+# Of the score: models of the mean, of log spend, and the rhythm.
+_MEAN_SHARE, _LOG_SHARE, _RHYTHM_SHARE = 0.6, 0.2, 0.2
+_FEWEST_OF_A_KIND = 20  # buyers and non-buyers, to learn apart who buys and for how much
+_STEPS = 201
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendModel:
+    """Fitted models; money in minor units.
+
+    Attributes:
+        horizon_days: over which spend is foreseen.
+        scale: mean spend of the examples, by which trees count.
+        mean_trees: LightGBM's text for spend.
+        buys: chance of buying anything; None where nearly everybody or nobody does.
+        amount_trees: LightGBM's text for a buyer's spend; empty without `buys`.
+        log_weights: of the features in a ridge regression of log(1 + spend); then the intercept.
+        log_trees: LightGBM's text for log(1 + spend).
+        rhythm: the shop's BG/NBD and gamma-gamma models.
+        scores: quantiles of the score over the examples, from the least.
+        money: log(1 + spend) that customers of these places are expected to bring.
+    """
+
+    horizon_days: int
+    scale: float
+    mean_trees: str
+    buys: ChanceModel | None
+    amount_trees: str
+    log_weights: tuple[float, ...]
+    log_trees: str
+    rhythm: Rhythm
+    scores: tuple[float, ...]
+    money: tuple[float, ...]
+
+    def expected(self, features: Floats) -> Floats:
+        """Expected spend `[n]`; features as `customer_features` makes them."""
+        scores = self._scores(features)
+        logs = np.interp(scores, self.scores, self.money)
+        # Beyond the ends the score itself goes on.
+        logs += np.minimum(scores - self.scores[0], 0) + np.maximum(scores - self.scores[-1], 0)
+        return np.asarray(np.expm1(np.maximum(logs, 0.0)))
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "SpendModel":
+        """Read what `to_json` made."""
+        buys = document["buys"]
+        return cls(
+            **{
+                **document,
+                "buys": None if buys is None else ChanceModel.from_json(buys),
+                "log_weights": tuple(document["log_weights"]),
+                "rhythm": Rhythm.from_json(document["rhythm"]),
+                "scores": tuple(document["scores"]),
+                "money": tuple(document["money"]),
+            }
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists and numbers."""
+        return asdict(self)
+
+    def _scores(self, features: Floats) -> Floats:
+        *slopes, intercept = self.log_weights
+        logs = (features @ np.array(slopes) + intercept + grown(self.log_trees, features)) / 2
+        rhythm = np.log1p(self.rhythm.spend(features, self.horizon_days))
+        mean = self._mean(features)
+        return np.asarray(_MEAN_SHARE * mean + _LOG_SHARE * logs + _RHYTHM_SHARE * rhythm)
+
+    def _mean(self, features: Floats) -> Floats:
+        """Log(1 + spend) by the models of the mean."""
+        by_trees = np.log1p(self.scale * grown(self.mean_trees, features))
+        if self.buys is None:
+            return np.asarray(by_trees)
+        amount = self.scale * grown(self.amount_trees, features)
+        return np.asarray((by_trees + np.log1p(self.buys.chances(features) * amount)) / 2)
+
+
+def fit_spend_model(
+    features: Floats, spends: Floats, trust: Floats, rhythm: Rhythm, horizon_days: int
+) -> SpendModel:
+    """Fit all parts.
+
+    Args:
+        features: `[n, features]`, as `customer_features` makes them.
+        spends: over the horizon `[n]`, minor units.
+        trust: weight of each example `[n]`.
+        rhythm: of the shop.
+        horizon_days: of the spends.
+    """
+    scale = max(float(spends.mean()), 1.0)
+    bought = spends > 0
+    apart = _FEWEST_OF_A_KIND <= bought.sum() <= len(bought) - _FEWEST_OF_A_KIND
+    draft = SpendModel(
+        horizon_days=horizon_days,
+        scale=scale,
+        mean_trees=_trees(
+            features, spends / scale, trust, "tweedie", tweedie_variance_power=_TWEEDIE_POWER
+        ),
+        buys=fit_chance_model(features, bought, trust) if apart else None,
+        amount_trees=_trees(features[bought], spends[bought] / scale, trust[bought], "gamma")
+        if apart
+        else "",
+        log_weights=_log_weights(features, spends, trust),
+        log_trees=_trees(features, np.log1p(spends), trust, "l2"),
+        rhythm=rhythm,
+        scores=(0.0,),
+        money=(0.0,),
+    )
+    return _with_money(draft, features, spends, trust)
+
+
+def _trees(features: Floats, answers: Floats, trust: Floats, objective: str, **more: float) -> str:
+    settings = {**TREE_SETTINGS, "objective": objective, **more}
+    fitted = lightgbm.LGBMRegressor(**settings).fit(features, answers, sample_weight=trust)
+    return str(fitted.booster_.model_to_string())
+
+
+def _log_weights(features: Floats, spends: Floats, trust: Floats) -> tuple[float, ...]:
+    centre, spread = features.mean(axis=0), features.std(axis=0)
+    spread[spread == 0] = 1.0
+    ridge = Ridge(alpha=_RIDGE_ALPHA).fit(
+        (features - centre) / spread, np.log1p(spends), sample_weight=trust
+    )
+    slopes = ridge.coef_ / spread
+    return (*(float(slope) for slope in slopes), float(ridge.intercept_ - slopes @ centre))
+
+
+def _with_money(draft: SpendModel, features: Floats, spends: Floats, trust: Floats) -> SpendModel:
+    """Lay the money of the mean models along the score's order, right in total."""
+    shares = np.linspace(0, 1, _STEPS)
+    scores = draft._scores(features)
+    # Strictly rising, so that one place has one amount.
+    places, kept = np.unique(np.quantile(scores, shares), return_index=True)
+    money = np.quantile(draft._mean(features), shares)[kept]
+    fitted = replace(draft, scores=tuple(places.tolist()), money=tuple(money.tolist()))
+    total = float(trust @ fitted.expected(features))
+    factor = float(trust @ spends) / total if total > 0 else 1.0
+    level = np.log1p(factor * np.expm1(money))
+    return replace(fitted, money=tuple(level.tolist()))
