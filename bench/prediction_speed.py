@@ -3,15 +3,20 @@
     python -m bench.prediction_speed --shop demo-shop
 
 Both sides of a figure are measured in one run on the same two threads in float32, and on the same
-batch of real histories. Rounds alternate, and their medians are compared.
+batch of real histories. Rounds alternate, and their medians are compared. Figures are of the clock;
+those that end in `_cpu` are of processor time, which other work on the machine disturbs less.
 
 - `score_vs_generate`: customers a second of `LoraPredictor.logits` by those of `generate` of
-  transformers, asked for as many tokens as the two answers' lines have, one prompt after the other.
-  Both read the same merged weights. Beside it stands `generate` of all prompts at once, and the
-  shortest that any `generate` could do: read the prompt and write one token.
+  transformers over the same prompts, one after the other, asked for as many tokens as the two
+  answers' lines have and no more. Both read the same merged weights. Beside it stand
+  `score_vs_chat`: the same histories put as a question in the model's chat form, until the model
+  ends its answer of itself, which is how most people ask; `score_vs_chat_with_reason`: asked for a
+  reason in one sentence, too, which scoring does not give; `generate` of all prompts at once; and
+  the shortest that any `generate` could do: read the prompt and write one token.
 - `score_gemm_share`: floating point operations a second of `LoraPredictor.logits` by those of a
-  product of two large square matrices. Only those are counted that the unpadded tokens need:
-  linear layers, attention to what stands before, the labels' logits.
+  product of two large square matrices, by MKL or by oneDNN, whichever is faster. Only those are
+  counted that the unpadded tokens need: linear layers, attention to what stands before, the labels'
+  logits; in the last layer all tokens' keys and values, and the rest at the two slots.
 - `finetune_vs_peft`: see `bench.prediction_speed_training`.
 - memory: see `bench.prediction_speed_memory`.
 
@@ -35,6 +40,7 @@ from bench.prediction_speed_training import measure_training
 from bench.report import hardware
 from finetune.adapter import current_adapter, load_lora, read_manifest
 from finetune.base_model import BaseModelFiles, find_base_model, load_base_model, token_counter
+from finetune.fused_layers import laid_out, product
 from finetune.lora_predictor import LoraPredictor
 from finetune.packed_pass import PASS_TOKENS
 from finetune.slots import Slots, build_slots, encode_prompt
@@ -50,6 +56,12 @@ THREADS = 2
 _CUSTOMERS = 24
 _ROUNDS = 3
 _SQUARE = 2048
+_MOST_CHAT_TOKENS = 128
+_ASK = (
+    "What is this customer's value tier over the next 90 days: low, middle or high? Will they "
+    "leave: yes or no? Answer in two lines, 'Value tier:' and 'Leaving:'."
+)
+_ASK_WHY = f"{_ASK[:-1]}, and give the reason in one sentence."
 
 BARS = {"score_vs_generate": 10.0, "score_gemm_share": 0.70, "finetune_vs_peft": 4.0}
 
@@ -103,12 +115,16 @@ def speed_lines(speed: dict[str, Any]) -> list[str]:
     memory = speed["memory"]
     lines = [
         f"scoring {scoring['scored_per_s']:.2f} customers/s, generate "
-        f"{scoring['generated_per_s']:.2f} ({scoring['generated_tokens']:.1f} tokens each), all at "
-        f"once {scoring['generated_together_per_s']:.2f}, one token only "
-        f"{scoring['one_token_per_s']:.2f}",
+        f"{scoring['generated_per_s']:.2f} ({scoring['generate_tokens']:.1f} tokens each)",
+        f"scoring is faster than a chat's answer ({scoring['chat_tokens']:.1f} tokens) "
+        f"{scoring['score_vs_chat']:.1f} times, than one with its reason "
+        f"({scoring['chat_with_reason_tokens']:.1f} tokens) "
+        f"{scoring['score_vs_chat_with_reason']:.1f}, than generate of all at once "
+        f"{scoring['score_vs_together']:.1f}, than generate of one token "
+        f"{scoring['score_vs_one_token']:.1f}",
         f"scoring {scoring['score_gflops']:.1f} GFLOP/s, square products "
-        f"{scoring['gemm_gflops']:.1f}, products of the model's own shapes "
-        f"{scoring['own_shapes_gflops']:.1f}",
+        f"{scoring['gemm_gflops']:.1f} (by MKL {scoring['mkl_gflops']:.1f}), MKL's of the model's "
+        f"own shapes {scoring['own_shapes_gflops']:.1f}",
         f"fine-tuning {training['ours_per_s']:.2f} examples/s, plain peft "
         f"{training['peft_per_s']:.2f}; label loss on {training['held_out']} held-out customers "
         f"{training['ours_loss']:.4f} and {training['peft_loss']:.4f}, difference "
@@ -137,49 +153,71 @@ def measure_scoring(shop: Shop, *, seed: int, progress: Progress) -> dict[str, f
     plain = _Plain(files, adapter, slots, prompts)
     predictor.logits(histories[:1])  # the first pass also allocates and reads the head
     plain.generate(prompts[:1])
-    timed: dict[str, list[float]] = {}
+    texts = [history.text for history in histories]
+    timed: dict[str, list[tuple[float, float]]] = {}
 
     def take(what: str, run: Callable[[], object]) -> None:
-        started = time.perf_counter()
+        started, started_cpu = time.perf_counter(), time.process_time()
         run()
-        timed.setdefault(what, []).append(time.perf_counter() - started)
+        timed.setdefault(what, []).append(
+            (time.perf_counter() - started, time.process_time() - started_cpu)
+        )
 
     square = torch.randn(_SQUARE, _SQUARE)
+    laid = laid_out(square)
     products = _own_products(plain.model)
-    tokens = 0
+    written = dict.fromkeys(("generate", "chat", "chat_with_reason"), 0)
     for number in range(_ROUNDS):
         progress("Timing scoring", number, _ROUNDS)
         for _ in range(3):
-            take("gemm", lambda: square @ square)
+            take("mkl", lambda: square @ square)
+            take("onednn", lambda: product(square, laid))
             take("own", lambda: [left @ right for left, right in products])
+        chosen = slice(number, None, _ROUNDS)
         take("score", lambda: predictor.logits(histories))
-        part = prompts[number::_ROUNDS]
-        take("generate", lambda part=part: plain.generate(part))
-        tokens += plain.written
-        take("one", lambda part=part: plain.generate(part, tokens=1))
+        take("generate", lambda chosen=chosen: plain.generate(prompts[chosen]))
+        written["generate"] += plain.written
+        take("one", lambda chosen=chosen: plain.generate(prompts[chosen], tokens=1))
+        take("score", lambda: predictor.logits(histories))
+        take("chat", lambda chosen=chosen: plain.chat(texts[chosen], _ASK))
+        written["chat"] += plain.written
+        take("chat_with_reason", lambda chosen=chosen: plain.chat(texts[chosen], _ASK_WHY))
+        written["chat_with_reason"] += plain.written
         take("together", lambda: plain.generate_together(prompts))
         take("score", lambda: predictor.logits(histories))
     progress("Timing scoring", _ROUNDS, _ROUNDS)
-    score = median(timed["score"]) / len(prompts)
-    generate = sum(timed["generate"]) / len(prompts)
-    gemm = 2 * _SQUARE**3 / median(timed["gemm"]) / 1e9
-    own = sum(2 * left.shape[0] * right.numel() for left, right in products)
+    count = len(prompts)
     operations = sum(needed_operations(plain.model, slots, len(prompt)) for prompt in prompts)
-    rate = operations / len(prompts) / score / 1e9
-    return {
-        "score_vs_generate": round(generate / score, 2),
-        "score_gemm_share": round(rate / gemm, 3),
-        "score_share_of_own_shapes": round(rate / (own / median(timed["own"]) / 1e9), 3),
-        "scored_per_s": round(1 / score, 3),
-        "generated_per_s": round(1 / generate, 3),
-        "generated_tokens": round(tokens / len(prompts), 2),
-        "generated_together_per_s": round(len(prompts) / median(timed["together"]), 3),
-        "one_token_per_s": round(len(prompts) / sum(timed["one"]), 3),
-        "score_gflops": round(rate, 1),
-        "gemm_gflops": round(gemm, 1),
-        "own_shapes_gflops": round(own / median(timed["own"]) / 1e9, 1),
-        "tokens_per_prompt": round(float(np.mean([len(prompt) for prompt in prompts])), 1),
-    }
+    own = sum(2 * left.shape[0] * right.numel() for left, right in products)
+    found: dict[str, float] = {}
+    for column, suffix in enumerate(("", "_cpu")):
+        seconds = {what: [pair[column] for pair in pairs] for what, pairs in timed.items()}
+        score = median(seconds["score"]) / count
+        rate = operations / count / score / 1e9
+        gemm = max(2 * _SQUARE**3 / median(seconds[one]) / 1e9 for one in ("mkl", "onednn"))
+        own_shapes = own / median(seconds["own"]) / 1e9
+        # These write for a part of the customers each round, so their rounds add up.
+        peers = {what: sum(seconds[what]) / count for what in (*written, "one")}
+        peers["together"] = median(seconds["together"]) / count
+        figures = {
+            "score_vs_generate": round(peers["generate"] / score, 2),
+            "score_vs_chat": round(peers["chat"] / score, 2),
+            "score_vs_chat_with_reason": round(peers["chat_with_reason"] / score, 2),
+            "score_vs_together": round(peers["together"] / score, 2),
+            "score_vs_one_token": round(peers["one"] / score, 2),
+            "score_gemm_share": round(rate / gemm, 3),
+            "score_share_of_own_shapes": round(rate / own_shapes, 3),
+            "scored_per_s": round(1 / score, 3),
+            "generated_per_s": round(1 / peers["generate"], 3),
+            "score_gflops": round(rate, 1),
+            "gemm_gflops": round(gemm, 1),
+            "mkl_gflops": round(2 * _SQUARE**3 / median(seconds["mkl"]) / 1e9, 1),
+            "own_shapes_gflops": round(own_shapes, 1),
+        }
+        found |= {f"{name}{suffix}": value for name, value in figures.items()}
+    found |= {f"{what}_tokens": round(tokens / count, 1) for what, tokens in written.items()}
+    found["tokens_per_prompt"] = round(float(np.mean([len(prompt) for prompt in prompts])), 1)
+    return found
 
 
 def draw_histories(
@@ -203,21 +241,24 @@ def needed_operations(model: Any, slots: Slots, length: int) -> int:
     A multiplication and an addition are two. Embedding, norms and activations are not counted; nor
     is what stands in the head, which is read once.
     """
-    config = model.config
     read = length - len(slots.head)
-    linears = sum(
-        module.weight.numel()
-        for module in model.get_decoder().modules()
-        if isinstance(module, torch.nn.Linear)
-    )
+    layers = model.get_decoder().layers
+    linears = sum(_weights(layer) for layer in layers)
+    attention = layers[-1].self_attn
+    # The last layer's other linears see the slots only.
+    rest = _weights(layers[-1]) - _weights(attention.k_proj) - _weights(attention.v_proj)
     seen = sum(range(len(slots.head) + 1, length + 1))
-    head_dim = getattr(config, "head_dim", None) or (
-        config.hidden_size // config.num_attention_heads
-    )
+    seen_by_slots = sum(length + offset + 1 for offset in slots.offsets)
     # Scores and the weighted sum, in every layer and head.
-    attention = 2 * seen * config.num_hidden_layers * config.num_attention_heads * head_dim
-    labels = len(slots.label_ids) * config.hidden_size
-    return 2 * (read * linears + attention + labels)
+    products = 2 * attention.q_proj.out_features * ((len(layers) - 1) * seen + seen_by_slots)
+    labels = len(slots.label_ids) * model.config.hidden_size
+    return 2 * (read * (linears - rest) + len(slots.offsets) * rest + products + labels)
+
+
+def _weights(part: torch.nn.Module) -> int:
+    return sum(
+        module.weight.numel() for module in part.modules() if isinstance(module, torch.nn.Linear)
+    )
 
 
 class _Plain:
@@ -232,6 +273,8 @@ class _Plain:
     ) -> None:
         wrapped = load_lora(load_base_model(files), adapter, read_manifest(adapter).lora)
         self.model: Any = wrapped.merge_and_unload()
+        # An adapter that learnt to answer at slots no longer chats.
+        self._chatting: Any = load_base_model(files)
         self._tokenizer = AutoTokenizer.from_pretrained(files.folder, padding_side="left")
         # Both lines of the question, each with one token of an answer.
         self._tokens = len(slots.tail) + 2
@@ -247,13 +290,26 @@ class _Plain:
             self._write(encoded, tokens or self._tokens)
 
     @torch.inference_mode()
+    def chat(self, texts: Sequence[str], question: str) -> None:
+        """One question after the other, each answered until the model ends."""
+        self.written = 0
+        for text in texts:
+            encoded = self._tokenizer.apply_chat_template(
+                [{"role": "user", "content": f"{text}\n\n{question}"}],
+                add_generation_prompt=True,
+                return_tensors="pt",
+                return_dict=True,
+            )
+            self._write(encoded, _MOST_CHAT_TOKENS, self._chatting)
+
+    @torch.inference_mode()
     def generate_together(self, prompts: Sequence[Sequence[int]]) -> None:
         """All prompts in one batch, padded on the left."""
         texts = [self._texts[tuple(prompt)] for prompt in prompts]
         self._write(self._tokenizer(texts, return_tensors="pt", padding=True), self._tokens)
 
-    def _write(self, encoded: Any, tokens: int) -> None:
-        found = self.model.generate(
+    def _write(self, encoded: Any, tokens: int, model: Any = None) -> None:
+        found = (model or self.model).generate(
             **encoded,
             max_new_tokens=tokens,
             do_sample=False,

@@ -11,27 +11,26 @@ from bench.prediction_speed_memory import measure_memory
 from bench.prediction_speed_training import as_text_example, train_with_peft
 from finetune.adapter import weights_bytes
 from finetune.base_model import find_base_model
-from finetune.training import TrainingSettings
 from retrieval.progress import no_progress
 from retrieval.shop import Shop
 from tests.finetune.hand_made import examples, model_and_slots
-from tests.tiny_shop import LORA
 
 
 def test_operations_are_those_that_torch_counts(tiny_model: Path) -> None:
     model, slots = model_and_slots(tiny_model)
     model.config._attn_implementation = "eager"  # torch counts no operations of fused attention
-    labels = 2 * len(slots.label_ids) * model.config.hidden_size
-
-    def counted(length: int) -> int:
-        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-            model.get_decoder()(input_ids=torch.ones(1, length, dtype=torch.long))
-        return int(counter.get_total_flops())
-
-    assert needed_operations(model, slots, 1) == counted(1) + labels
+    config, length = model.config, 10
+    labels = 2 * len(slots.label_ids) * config.hidden_size
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model.get_decoder()(input_ids=torch.ones(1, length, dtype=torch.long))
     # torch counts attention to what stands behind, too: each of n tokens to all n.
-    unseen = 2 * 2 * 4 * model.config.hidden_size * sum(range(10))
-    assert needed_operations(model, slots, 10) == counted(10) + labels - unseen
+    seen = 3 * sum(range(1, length + 1))  # in three layers; then what the two slots see in the last
+    seen += sum(length + offset + 1 for offset in slots.offsets)
+    attention = 2 * 2 * config.hidden_size * (4 * length * length - seen)
+    # Two square matrices and three of the gated part, at all but the slots.
+    spared = 2 * config.hidden_size**2 + 3 * config.hidden_size * config.intermediate_size
+    expected = counter.get_total_flops() + labels - attention - 2 * (length - 2) * spared
+    assert needed_operations(model, slots, length) == expected
 
 
 def test_the_peers_loss_is_over_the_full_vocabulary_at_both_answers(tiny_model: Path) -> None:
@@ -52,15 +51,16 @@ def test_the_peer_learns(tiny_model: Path, tmp_path: Path) -> None:
     _, slots = model_and_slots(tiny_model)
     files = find_base_model(str(tiny_model))
     learnt = examples(tiny_model, 6)
-    settings = TrainingSettings(epochs=1, batch_size=3)
-    states = [
-        weights_bytes(
-            dict(train_with_peft(files, slots, learnt, LORA, settings, tmp_path / str(number)))
+
+    def learn() -> dict[str, torch.Tensor]:
+        return dict(
+            train_with_peft(files, slots, learnt, rank=4, epochs=1, seed=7, folder=tmp_path)
         )
-        for number in range(2)
-    ]
-    assert states[0] == states[1]
-    state = train_with_peft(files, slots, learnt, LORA, settings, tmp_path)
+
+    state = learn()
+    assert weights_bytes(learn()) == weights_bytes(state)
+    # Two matrices for each of seven linears in every one of the four layers.
+    assert len(state) == 2 * 7 * 4
     assert any(bool(weight.any()) for name, weight in state.items() if "lora_B" in name)
 
 
