@@ -16,7 +16,8 @@ BG/NBD gives no chance of a decline of spend, so on Complete Journey its churn i
 Brier score. Intervals are of the middle 95 % of 500 draws of customers; of 300 with few labels.
 The last line printed is one JSON document: `commit`, `seed`, `hardware`, `rows` (`set`, `system`,
 `metric`, `value`, `low`, `high`) and `differences` (`set`, `metric`, `system`, `peer`, `gain`,
-`low`, `high`; `gain` is positive where the system is better).
+`low`, `high`; `gain` is positive where the system is better); with `--speed` also `speed`, see
+`bench.prediction_speed`.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +48,7 @@ from bench.prediction_measures import (
 )
 from bench.prediction_peers import Task, peer_systems
 from bench.prediction_plots import plot_predictions
+from bench.prediction_speed import measure_speed, speed_lines
 from bench.report import Report
 from bench.shops import BenchShop, open_bench_shops
 from finetune.adapter import current_adapter
@@ -77,7 +80,12 @@ def main() -> None:
             judged.append(_measure(bench, arguments, report, progress))
         if len(judged) > 1:
             _from_other_shops(judged, arguments.work / "plots", report, progress)
-    found = {"rows": report.rows, "differences": report.differences}
+        found: dict[str, Any] = {"rows": report.rows, "differences": report.differences}
+        if arguments.speed:
+            found["speed"] = measure_speed(
+                arguments.shop, arguments.work, seed=arguments.seed, progress=progress
+            )
+            report.say("\n".join(speed_lines(found["speed"])))
     print(json.dumps(report.origin() | found, allow_nan=False))
 
 
@@ -96,6 +104,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--sets", nargs="*", choices=SETS, default=SETS)
     parser.add_argument("--without-lm", action="store_true", help="leave the language model out")
+    parser.add_argument(
+        "--speed",
+        action="store_true",
+        help="measure scoring and fine-tuning, too (ten minutes)",
+    )
     return parser.parse_args()
 
 
