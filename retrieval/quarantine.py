@@ -47,7 +47,8 @@ def write_quarantine(
     """
     file = quarantine_file(shop, raw, suffix)
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    # The writer quotes a field that holds a character of the line's end; a bare \r needs it, too.
+    writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow([*_OWN_COLUMNS, *raw.columns.column_names])
     how = read_as.to_text()
     for line, column, value, reason, cells in sorted(_bad_rows(raw, bad) + _misshapen_rows(raw)):

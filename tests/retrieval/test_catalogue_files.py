@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from retrieval.catalogue import Catalogue, Item
@@ -453,6 +453,7 @@ def _csv(file: Path, rows: list[list[str]], *, quoted: bool = True) -> Path:
 
 @settings(max_examples=50)
 @given(_ROWS, st.booleans())
+@example(rows=[["a", "a", "a", "a", "a", "\r0"]], quoted=False)
 def test_every_row_is_accounted_for(rows: list[list[str]], quoted: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         shop = Shop.create(Path(folder) / "shop", ShopSettings())
