@@ -426,6 +426,8 @@ class _Page:
     def _explain(self, customer_id: str | None, request: gr.Request) -> Steps:
         viewer = self._viewer_of(request)
         if not viewer.is_desk or customer_id is None:
+            # A handler that yields nothing would empty what stands there.
+            yield {self._headline: gr.skip()}
             return
         card = self._agent_of(viewer).card(customer_id, explained=True)
         yield {self._headline: _filled(cards.headline_html(card, viewer))}
