@@ -114,6 +114,7 @@ footer {{ display: none !important; }}
 .facts {{ display: grid; grid-template-columns: 1fr 1fr; gap: 12px 16px; margin: 16px 0 0; }}
 .facts dt {{ color: {QUIET}; font-size: 13px; font-weight: 400; }}
 .facts dd {{ margin: 0; font-size: 15px; font-weight: 600; font-variant-numeric: tabular-nums; }}
+.facts dd.quiet {{ font-size: 13px; font-weight: 400; }}
 .similar {{ border-top: 1px solid {LINE}; margin-top: 16px !important; padding-top: 14px; }}
 .chart {{ width: 100%; height: auto; display: block; overflow: visible; }}
 .chart rect {{ fill: {ACCENT}; }} .chart rect:hover {{ fill: #c98310; }}
