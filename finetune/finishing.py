@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, logit
 
 from finetune.adapter import (
     MANIFEST_FILE,
@@ -20,6 +21,7 @@ from finetune.adapter import (
 from finetune.base_model import BaseModelFiles
 from finetune.blend import fit_blend
 from finetune.calibration import Calibration, fit_calibration
+from finetune.foresight import at_risk_above
 from finetune.lora_predictor import Logits, LoraPredictor
 from finetune.metrics import churn_metrics, spearman, tier_f1
 from finetune.model_card import write_model_card
@@ -67,7 +69,8 @@ def finish_adapter(
     learnt = learn_prior(shop, window)
     # Validation customers are asked about on the level of their own moment.
     prior = learnt.levelled([example.past for example in window.examples])
-    learnt = learnt.levelled(list(read_pasts(shop.log, present(shop))))
+    if learnt.silence_gap is not None:
+        learnt = learnt.levelled(list(read_pasts(shop.log, present(shop))))
     progress("Learning the prior", 1, 1)
     prior_text = learnt.to_json().encode()
     adapter_id = f"patron-{hashlib.sha256(weights + prior_text).hexdigest()[:10]}"
@@ -80,6 +83,9 @@ def finish_adapter(
     predictor = LoraPredictor.load(building, files, shop.settings)
     logits = predictor.logits([window.histories[index] for index in validation], progress=progress)
     manifest = _calibrated(draft, shop, window, validation, logits, prior)
+    # Answers are given on today's level, so what counts as at risk lies on it, too.
+    today = expit(logit(draft.base_rate) + manifest.blend.churn * learnt.churn_shift)
+    manifest = replace(manifest, at_risk_above=at_risk_above(float(today)))
     write_atomically(building / MANIFEST_FILE, manifest.to_json().encode())
     write_model_card(manifest, building / "model_card.md")
     target = shop.adapters / adapter_id
@@ -171,8 +177,6 @@ def _calibrated(
         blend=blend,
         metrics=metrics,
         spend_interval=fit_spend_interval(answers.spend, spends, _seasons(shop, window, prior)),
-        # Half as likely again as the average customer to leave.
-        at_risk_above=min(0.9, 1.5 * draft.base_rate),
     )
 
 

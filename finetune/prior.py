@@ -24,6 +24,7 @@ from retrieval.shop import ChurnDefinition
 # An older window counts less, for habits and seasons move.
 _TRUST_A_CUTOFF = 0.8
 # All customers of a young shop are young: what is learnt of their age does not hold a year later.
+# So churn and tiers do not read it.
 _AGE_BOUND = ("recency", "T")
 _READ = [column for column, name in enumerate(FEATURES) if name not in _AGE_BOUND]
 _LEAST_CHANCE = 1e-4
@@ -51,7 +52,7 @@ class Prior:
         churn: chance of leaving, on the level of the shift.
         churn_shift: added to the log odds of leaving; see `levelled`.
         silence_gap: where churn is buying nothing, by how much the share who left exceeded the one
-            that the shop's rhythm foresaw, the mean over windows; otherwise None.
+            that the shop's rhythm foresaw, older windows counting less; otherwise None.
         reaches: chance of reaching each tier above the lowest.
         spend: expected spend.
         neutral: mean of each feature over the examples, older windows counting less: what stands
@@ -77,7 +78,8 @@ class Prior:
         A shop's customers grow older, and more of them fall silent. How many buy nothing, the
         shop's rhythm (BG/NBD) foresees of any age; who, the models know better. So their mean is
         moved to what rhythm says, corrected by how far that was off where outcomes are known.
-        Where churn is a decline, rhythm has nothing to say and nothing is moved.
+        Where churn is a decline, rhythm has nothing to say and nothing is moved. Tiers and spend
+        stay as they are. What is stored with an adapter is the level of the day it was made.
 
         Args:
             pasts: all customers of the shop at that moment, or many drawn from them.
@@ -161,15 +163,8 @@ def fit_prior(
     rhythm = fit_rhythm(rows[0])
     silence_gap = None
     if definition is ChurnDefinition.INACTIVE:
-        silence_gap = float(
-            np.mean(
-                [
-                    np.mean([example.churned for example in window])
-                    - rhythm.silence(row, horizon_days).mean()
-                    for window, row in zip(windows, rows, strict=True)
-                ]
-            )
-        )
+        foreseen = rhythm.silence(features, horizon_days)
+        silence_gap = float(np.average(churned - foreseen, weights=trust))
     return Prior(
         horizon_days=horizon_days,
         features=FEATURES,

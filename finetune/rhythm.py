@@ -3,7 +3,7 @@
 They need no label and know how silence grows with age, which trees learnt at one age do not.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -55,17 +55,13 @@ class Rhythm:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Rhythm":
-        """Read what `to_json` made."""
+        """Read what `dataclasses.asdict` made of one."""
         amounts = document["amounts"]
         return cls(
             purchases=BgNbd(**document["purchases"]),
             amounts=None if amounts is None else GammaGamma(**amounts),
             average_order=document["average_order"],
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain lists and numbers."""
-        return asdict(self)
 
 
 def fit_rhythm(features: Floats) -> Rhythm:

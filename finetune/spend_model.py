@@ -5,7 +5,7 @@ of log spend and the shop's rhythm get the order of everybody else right. A scor
 and each customer gets the money that customers of that place in the order are expected to bring.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightgbm
@@ -56,13 +56,14 @@ class SpendModel:
         """Expected spend `[n]`; features as `customer_features` makes them."""
         scores = self._scores(features)
         logs = np.interp(scores, self.scores, self.money)
-        # Beyond the ends the score itself goes on.
-        logs += np.minimum(scores - self.scores[0], 0) + np.maximum(scores - self.scores[-1], 0)
+        # Beyond the ends the score itself goes on, upwards by a factor of three at most: a line
+        # knows no bounds, and one odd customer must not outweigh the shop.
+        logs += np.clip(scores - self.scores[0], None, 0) + np.clip(scores - self.scores[-1], 0, 1)
         return np.asarray(np.expm1(np.maximum(logs, 0.0)))
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "SpendModel":
-        """Read what `to_json` made."""
+        """Read what `dataclasses.asdict` made of one."""
         buys = document["buys"]
         return cls(
             **{
@@ -74,10 +75,6 @@ class SpendModel:
                 "money": tuple(document["money"]),
             }
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain lists and numbers."""
-        return asdict(self)
 
     def _scores(self, features: Floats) -> Floats:
         *slopes, intercept = self.log_weights

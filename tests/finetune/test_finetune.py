@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.special import expit, logit
 
 from finetune.adapter import (
     MANIFEST_FILE,
@@ -16,6 +17,7 @@ from finetune.adapter import (
     WEIGHTS_FILE,
     Manifest,
     current_adapter,
+    load_prior,
     read_manifest,
 )
 from finetune.base_model import find_base_model
@@ -84,7 +86,10 @@ def test_an_adapter_comes_with_all_that_explains_it(shop: Shop) -> None:
     assert manifest.train_cutoff == "2024-07-01T00:00:00+00:00"
     assert list(manifest.thresholds) == sorted(manifest.thresholds)
     assert 0 < manifest.base_rate < 1
-    assert manifest.at_risk_above == pytest.approx(min(0.9, 1.5 * manifest.base_rate))
+    prior = load_prior(shop.adapters / manifest.adapter_id, manifest)
+    assert prior is not None
+    today = expit(logit(manifest.base_rate) + manifest.blend.churn * prior.churn_shift)
+    assert manifest.at_risk_above == pytest.approx(min(0.9, 1.5 * today))
     assert manifest.training["epochs"] == TRAINING.epochs
     assert len(manifest.training["validation_losses"]) == TRAINING.epochs
     assert set(manifest.metrics) == {

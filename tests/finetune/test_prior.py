@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from finetune.chance_model import fit_chance_model
-from finetune.customer_features import customer_features
+from finetune.customer_features import FEATURES, customer_features
 from finetune.labels import Example
 from finetune.prior import Prior, fit_prior
 from retrieval.shop import ChurnDefinition
@@ -124,3 +124,22 @@ def test_its_level_follows_the_rhythm_where_churn_is_silence(
 def test_its_level_stays_where_churn_is_a_decline(windows: list[list[Example]]) -> None:
     prior = fit_prior(windows, _CUTS, 90)
     assert prior.levelled([example.past for example in windows[0]]) == prior
+
+
+def test_a_window_without_customers_changes_nothing(windows: list[list[Example]]) -> None:
+    inactive = ChurnDefinition.INACTIVE
+    assert fit_prior([windows[0], []], _CUTS, 90, inactive) == fit_prior(
+        windows[:1], _CUTS, 90, inactive
+    )
+
+
+def test_an_odd_customer_is_not_expected_to_outspend_the_shop(
+    windows: list[list[Example]],
+) -> None:
+    prior = fit_prior(windows, _CUTS, 90)
+    features = customer_features([example.past for example in windows[0]], 90)
+    largest = prior.spend.expected(features).max()
+    odd = features[:1].copy()
+    odd[0, FEATURES.index("returned_share")] = 1e6
+    odd[0, FEATURES.index("monetary_value")] = 40.0
+    assert prior.spend.expected(odd)[0] <= 3 * (largest + 1)
