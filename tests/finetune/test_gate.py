@@ -145,6 +145,7 @@ def test_labels_turned_in_training_are_stopped(
     assert [found.reasons for found in verdict.breaks] == [(), (), ()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["judge_adapter", "make_current"])
 def test_a_gate_killed_before_or_after_its_verdict_ends_the_same(
     growing: Shop, tmp_path: Path, step: str
