@@ -163,7 +163,8 @@ def explain(
 ) -> Drivers:
     """What each line of a history adds to the calibrated answers, computed by leaving it out.
 
-    All texts are read as one batch, so it costs about as many passes as the history has lines.
+    All texts are read as one batch, so it costs about as many passes as the history has lines; none
+    where the prior answers alone.
 
     Args:
         predictor: with its calibration and prior.

@@ -27,7 +27,7 @@ from finetune.metrics import churn_metrics, spearman, tier_f1
 from finetune.model_card import write_model_card
 from finetune.prior import Prior
 from finetune.scoring import calibrated_answers
-from finetune.season import Seasons, read_seasons
+from finetune.season import Seasons, drawn_customers, read_seasons
 from finetune.slots import Slots
 from finetune.spend_interval import fit_spend_interval
 from finetune.training_window import TrainingWindow, learn_prior
@@ -70,7 +70,9 @@ def finish_adapter(
     # Validation customers are asked about on the level of their own moment.
     prior = learnt.levelled([example.past for example in window.examples])
     if learnt.silence_gap is not None:
-        learnt = learnt.levelled(list(read_pasts(shop.log, present(shop))))
+        now = present(shop)
+        asked = drawn_customers(shop.log, now)
+        learnt = learnt.levelled(list(read_pasts(shop.log, now, asked)))
     progress("Learning the prior", 1, 1)
     prior_text = learnt.to_json().encode()
     adapter_id = f"patron-{hashlib.sha256(weights + prior_text).hexdigest()[:10]}"

@@ -20,7 +20,7 @@ from finetune.log_break import BreakTest, compare_windows
 from finetune.lora_predictor import LoraPredictor
 from finetune.paired_losses import JudgedAnswers, compare_paired
 from finetune.promotions import known_log_version
-from finetune.scoring import model_answers
+from finetune.scoring import blended_answers
 from finetune.slots import build_slots
 from finetune.training_window import render_examples
 from retrieval.errors import StorageError
@@ -184,13 +184,11 @@ def _judge(
         return None
     pasts = [example.past for example in examples]
     histories = render_examples(shop, files, examples)
+    everybody = [example.past for example in window.examples]
     judged = []
     for predictor in predictors:
-        answers = model_answers(predictor, pasts, histories, horizon, progress=progress)
-        if predictor.prior is not None:
-            answers = predictor.manifest.blend.mix(
-                answers, predictor.prior.levelled(pasts).answers(pasts)
-            )
+        prior = predictor.prior and predictor.prior.levelled(everybody)
+        answers = blended_answers(predictor, prior, pasts, histories, horizon, progress=progress)
         judged.append(JudgedAnswers(answers=answers, thresholds=predictor.manifest.thresholds))
     return GateWindow(
         name=window.name,

@@ -12,7 +12,7 @@ from finetune.day_one_predictor import DayOnePredictor
 from finetune.foresight import Foresight
 from finetune.lora_predictor import Logits, LoraPredictor
 from finetune.predictors import Predictor
-from finetune.prior import Answers
+from finetune.prior import Answers, Prior
 from finetune.spend_interval import foresee_spend
 from finetune.value import Stage, lifecycle_stage, lifetime_value
 from retrieval.history import History, usual_spend
@@ -126,14 +126,10 @@ def _foresee(
     progress: Progress,
 ) -> Foresight:
     """An adapter's answers: language model and prior blended, the season in the spend told."""
-    manifest, prior = predictor.manifest, predictor.prior
-    if prior is not None and manifest.blend.prior_alone:
-        answers = prior.answers(pasts)
-        progress("Scoring customers", len(pasts), len(pasts))
-    else:
-        answers = model_answers(predictor, pasts, histories, horizon_days, progress=progress)
-        if prior is not None:
-            answers = manifest.blend.mix(answers, prior.answers(pasts))
+    manifest = predictor.manifest
+    answers = blended_answers(
+        predictor, predictor.prior, pasts, histories, horizon_days, progress=progress
+    )
     moments = [past.as_of for past in pasts]
     return Foresight(
         answers=answers,
@@ -146,6 +142,36 @@ def season_factor(manifest: Manifest, as_of: datetime) -> float:
     """By what expected spend is multiplied at a moment; 1 where the season is unknown."""
     interval = manifest.spend_interval
     return 1.0 if interval is None else interval.seasons.at(as_of).factor
+
+
+def blended_answers(
+    predictor: LoraPredictor,
+    prior: Prior | None,
+    pasts: Sequence[CustomerPast],
+    histories: Sequence[History],
+    horizon_days: int,
+    *,
+    progress: Progress = no_progress,
+) -> Answers:
+    """Language model and prior blended, without the season.
+
+    Args:
+        predictor: whose blend; its language model is asked only where it has a share.
+        prior: the predictor's, on the level of the moment; None in an adapter without one.
+        pasts: what each customer did.
+        histories: the same customers' texts, in the same order.
+        horizon_days: over which is foreseen.
+        progress: told after each batch.
+    """
+    blend = predictor.manifest.blend
+    if prior is None:
+        return model_answers(predictor, pasts, histories, horizon_days, progress=progress)
+    counted = prior.answers(pasts)
+    if blend.prior_alone:
+        progress("Scoring customers", len(pasts), len(pasts))
+        return counted
+    model = model_answers(predictor, pasts, histories, horizon_days, progress=progress)
+    return blend.mix(model, counted)
 
 
 def model_answers(

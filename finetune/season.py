@@ -211,7 +211,7 @@ def read_seasons(
 
 def _backcast(log: EventLog, prior: Prior, cutoff: datetime, horizon: timedelta) -> Backcast | None:
     """None where the shop stood still, of which no ratio can be told."""
-    pasts = list(read_pasts(log, cutoff, _drawn_customers(log, cutoff)))
+    pasts = list(read_pasts(log, cutoff, drawn_customers(log, cutoff)))
     after = spend_between(log, cutoff, cutoff + horizon)
     expected = float(prior.answers(pasts).spend.sum()) if pasts else 0.0
     actual = float(sum(after.get(past.customer_id, 0) for past in pasts))
@@ -222,7 +222,7 @@ def _backcast(log: EventLog, prior: Prior, cutoff: datetime, horizon: timedelta)
     )
 
 
-def _drawn_customers(log: EventLog, cutoff: datetime) -> Sequence[str]:
+def drawn_customers(log: EventLog, cutoff: datetime) -> Sequence[str]:
     """Customers with an order before a moment; of many, those whose ids hash lowest."""
     ids: list[str] = log.query(
         f"SELECT DISTINCT {CUSTOMER_ID} FROM events "

@@ -93,28 +93,6 @@ def pad_right(sequences: Sequence[Sequence[int]], pad: int = 0) -> Tensor:
     return torch.tensor([[*sequence, *[pad] * (longest - len(sequence))] for sequence in sequences])
 
 
-def slot_logits(
-    hidden: Tensor, lengths: Sequence[int], slots: Slots, label_weights: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Label logits at both slots.
-
-    Args:
-        hidden: final hidden states `[batch, longest, width]`.
-        lengths: unpadded length of each sequence.
-        slots: where to look.
-        label_weights: output embeddings of `slots.label_ids`: `[labels, width]`.
-
-    Returns:
-        Tier logits `[batch, tiers]` and churn logits `[batch, 2]`.
-    """
-    rows = torch.arange(hidden.shape[0])
-    ends = torch.tensor(lengths)
-    tiers = len(slots.tier_ids)
-    tier = hidden[rows, ends + slots.tier_offset] @ label_weights[:tiers].T
-    churn = hidden[rows, ends + slots.churn_offset] @ label_weights[tiers:].T
-    return tier, churn
-
-
 def logits_at_slots(hidden: Tensor, slots: Slots, label_weights: Tensor) -> tuple[Tensor, Tensor]:
     """Label logits of hidden states taken at `slots.offsets`.
 

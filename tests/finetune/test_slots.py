@@ -5,7 +5,7 @@ import torch
 from tokenizers import Tokenizer
 
 from finetune.base_model import find_base_model, token_counter
-from finetune.slots import build_slots, encode_prompt, label_weights, pad_right, slot_logits
+from finetune.slots import build_slots, encode_prompt, label_weights, logits_at_slots, pad_right
 from retrieval.catalogue import Catalogue, Item
 from retrieval.errors import ShopError
 from retrieval.history import render_history
@@ -70,8 +70,10 @@ def test_padding_changes_no_logit(tiny_model: Path) -> None:
     def logits(batch: list[list[int]], pad: int) -> torch.Tensor:
         with torch.inference_mode():
             hidden = model.get_decoder()(input_ids=pad_right(batch, pad)).last_hidden_state
-        lengths = [len(prompt) for prompt in batch]
-        return torch.cat(slot_logits(hidden, lengths, slots, weights), dim=1)
+        ends = torch.tensor([len(prompt) for prompt in batch])
+        places = ends[:, None] + torch.tensor(slots.offsets)
+        answers = hidden[torch.arange(len(batch))[:, None], places]
+        return torch.cat(logits_at_slots(answers, slots, weights), dim=1)
 
     single = torch.cat([logits([prompt], 0) for prompt in prompts])
     for pad in (0, slots.churn_ids[1]):
