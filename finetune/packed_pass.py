@@ -104,10 +104,10 @@ class PackedDecoder:
     def pack(self, prompts: Sequence[Sequence[int]]) -> Packing:
         """Lay whole prompts end to end, without their head, which is read here once."""
         if self._read_head is None:
-            self._read_head = {}
+            read: KeysValues = {}
             if self._head:
-                packing = packing_of([self._head], 0, {}, keep=self._read_head)
-                self.hidden(packing)
+                self.hidden(packing_of([self._head], keep=read))
+            self._read_head = read
         skip = len(self._head)
         for prompt in prompts:
             if tuple(prompt[:skip]) != self._head:
@@ -247,7 +247,9 @@ def attend(
         seen = None
         if before is not None or offsets is not None:
             all_tokens = keys.shape[2]
-            last_seen = torch.tensor(list(range(-run.length, 0) if offsets is None else offsets))
+            last_seen = (
+                torch.arange(-run.length, 0) if offsets is None else torch.tensor(list(offsets))
+            )
             seen = torch.arange(all_tokens) <= (all_tokens + last_seen)[:, None]
         attended = scaled_dot_product_attention(
             asked,

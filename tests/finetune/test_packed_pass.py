@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from finetune.base_model import find_base_model, load_base_model
-from finetune.packed_pass import PackedDecoder, packed_batches
+from finetune.packed_pass import PackedDecoder, Packing, packed_batches
 from retrieval.errors import ShopError
 from tests.finetune.hand_made import examples, model_and_slots
 
@@ -71,6 +71,25 @@ def test_a_head_is_read_once(tiny_model: Path) -> None:
         for _ in range(3):
             decoder.hidden(decoder.pack(prompts))
     assert read == [len(HEAD), 5, 5, 5]
+
+
+def test_a_head_whose_reading_failed_is_read_again(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [[*HEAD, *prompt] for prompt in _prompts(tiny_model)]
+    decoder = PackedDecoder(model_and_slots(tiny_model)[0], HEAD)
+
+    def fail(packing: Packing) -> torch.Tensor:
+        raise MemoryError
+
+    with monkeypatch.context() as failing:
+        failing.setattr(decoder, "hidden", fail)
+        with pytest.raises(MemoryError):
+            decoder.pack(prompts)
+    with torch.inference_mode():
+        hidden = decoder.hidden(decoder.pack(prompts))
+    expected = torch.cat([alone[len(HEAD) :] for alone in _alone(tiny_model, prompts)])
+    assert torch.allclose(hidden, expected, atol=1e-5)
 
 
 def test_a_prompt_without_the_head_is_refused(tiny_model: Path) -> None:
