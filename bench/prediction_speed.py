@@ -7,12 +7,14 @@ batch of real histories. Rounds alternate, and their medians are compared. Figur
 those that end in `_cpu` are of processor time, which other work on the machine disturbs less.
 
 - `score_vs_generate`: customers a second of `LoraPredictor.logits` by those of `generate` of
-  transformers over the same prompts, one after the other, asked for as many tokens as the two
-  answers' lines have and no more. Both read the same merged weights. Beside it stand
-  `score_vs_chat`: the same histories put as a question in the model's chat form, until the model
-  ends its answer of itself, which is how most people ask; `score_vs_chat_with_reason`: asked for a
-  reason in one sentence, too, which scoring does not give; `generate` of all prompts at once; and
-  the shortest that any `generate` could do: read the prompt and write one token.
+  transformers over the same prompts, one after the other, asked for as many tokens as both lines
+  with their answers have (10). That is more than it must write, for the prompts already hold both
+  lines: an asker who ends the prompt behind 'Value tier:' needs about half. Both read the same
+  merged weights. Beside it stand `score_vs_chat`: the same histories put as a question in the
+  model's chat form, until the model ends its answer of itself, which is how most people ask;
+  `score_vs_chat_with_reason`: asked for a reason in one sentence, too, which scoring does not give;
+  `generate` of all prompts at once; and the shortest that any `generate` could do: read the prompt
+  and write one token.
 - `score_gemm_share`: floating point operations a second of `LoraPredictor.logits` by those of a
   product of two large square matrices, by MKL or by oneDNN, whichever is faster. Only those are
   counted that the unpadded tokens need: linear layers, attention to what stands before, the labels'
@@ -220,12 +222,10 @@ def measure_scoring(shop: Shop, *, seed: int, progress: Progress) -> dict[str, f
     return found
 
 
-def draw_histories(
-    shop: Shop, files: BaseModelFiles, seed: int, count: int = _CUSTOMERS
-) -> list[History]:
+def draw_histories(shop: Shop, files: BaseModelFiles, seed: int) -> list[History]:
     """Histories, as of now, of customers drawn by chance."""
     pasts = list(read_pasts(shop.log, present(shop)))
-    drawn = np.random.default_rng(seed).permutation(len(pasts))[:count]
+    drawn = np.random.default_rng(seed).permutation(len(pasts))[:_CUSTOMERS]
     catalogue, count_tokens = Catalogue.read(shop.items_file), token_counter(files)
     return [
         render_history(

@@ -108,7 +108,6 @@ def train_with_peft(
     epochs: int,
     seed: int,
     folder: Path,
-    learning_rate: float = _RATE,
 ) -> State:
     """What a user of peft and transformers would write; the adapter's weights as ours are kept."""
     tokenizer = AutoTokenizer.from_pretrained(files.folder)
@@ -133,7 +132,7 @@ def train_with_peft(
             output_dir=str(folder / "peft"),
             per_device_train_batch_size=_BATCH,
             num_train_epochs=epochs,
-            learning_rate=learning_rate,
+            learning_rate=_RATE,
             seed=seed,
             use_cpu=True,
             report_to="none",

@@ -15,7 +15,7 @@ from torch import Tensor
 from finetune.adapter import LoraSettings, add_lora, begin_from, trainable
 from finetune.base_model import BaseModelFiles, load_base_model
 from finetune.lora_predictor import Logits
-from finetune.packed_pass import PASS_TOKENS, PackedDecoder, packed_batches, places
+from finetune.packed_pass import PASS_TOKENS, PackedDecoder, packed_batches
 from finetune.slots import Slots, label_weights, logits_at_slots
 from finetune.trunk import depth_below
 from retrieval.progress import Progress, no_progress
@@ -109,7 +109,7 @@ class _SharedDecoder:
         hidden = {}
         for name, upper in self._uppers.items():
             self._put(upper)
-            hidden[name] = self._packed.hidden(packing, activations)[places(packing, offsets)]
+            hidden[name] = self._packed.hidden_at(packing, offsets, activations)
         return hidden
 
     def _put(self, part: _Layers) -> None:

@@ -56,27 +56,26 @@ class FusedDecoder(PackedDecoder):
 
     def hidden(self, packing: Packing, activations: Tensor | None = None) -> Tensor:
         """See `PackedDecoder.hidden`."""
-        hidden, rotation = self._begin(packing, activations)
-        for layer in self._layers:
-            hidden = layer.read(hidden, rotation, packing)
-        normed: Tensor = self._norm(hidden)
-        return normed
+        return self._through(packing, activations)
 
     def hidden_at(
         self, packing: Packing, offsets: Sequence[int], activations: Tensor | None = None
     ) -> Tensor:
         """See `PackedDecoder.hidden_at`."""
-        hidden, rotation = self._begin(packing, activations)
-        for layer in self._layers[:-1]:
-            hidden = layer.read(hidden, rotation, packing)
-        hidden = self._layers[-1].read(hidden, rotation, packing, offsets)
-        normed: Tensor = self._norm(hidden)
-        return normed.view(-1, len(offsets), hidden.shape[1])
+        hidden = self._through(packing, activations, offsets)
+        return hidden.view(len(packing.ends), len(offsets), hidden.shape[1])
 
-    def _begin(self, packing: Packing, activations: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What the first layer reads, and the rotation of each position."""
+    def _through(
+        self, packing: Packing, activations: Tensor | None, offsets: Sequence[int] | None = None
+    ) -> Tensor:
+        """Hidden states of all tokens; with offsets, of those places, prompt by prompt."""
         hidden = self.decoder.embed_tokens(packing.ids)[0] if activations is None else activations
-        return hidden, rotation_of(self.decoder, hidden, packing)
+        rotation = rotation_of(self.decoder, hidden, packing)
+        last = len(self._layers) - 1
+        for number, layer in enumerate(self._layers):
+            hidden = layer.read(hidden, rotation, packing, offsets if number == last else None)
+        normed: Tensor = self._norm(hidden)
+        return normed
 
 
 def rotation_of(decoder: Any, hidden: Tensor, packing: Packing) -> Tensor:

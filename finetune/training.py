@@ -44,7 +44,6 @@ class TrainingSettings:
     batch_size: int = 16
     learning_rate: float = 1e-3
     warmup_share: float = 0.05
-    label_smoothing: float = 0.0
     seed: int = 7
     trunk_precision: Precision = "float16"
 
@@ -111,6 +110,7 @@ def train(
     prompts = [example.prompt for example in (*training, *validation)]
     model.to(device)
     weights = weights.to(device)
+    # Asked before the trunk takes the lower layers out: what it leaves is of no known kind.
     fusible = can_fuse(model)
     upper: _PaddedUpper | _PackedUpper
     if device == "cpu":
@@ -132,23 +132,19 @@ def train(
     total = settings.epochs * steps_per_epoch
     run = _Run.load(folder, adapter, optimizer)
 
-    def loss_of(
-        examples: Sequence[TrainingExample], indices: Sequence[int], smoothing: float = 0.0
-    ) -> Tensor:
+    def loss_of(examples: Sequence[TrainingExample], indices: Sequence[int]) -> Tensor:
         hidden = upper.at_slots([example.prompt for example in examples], indices, slots)
         tier, churn = logits_at_slots(hidden, slots, weights)
         tiers = torch.tensor([example.tier for example in examples], device=device)
         churned = torch.tensor([example.churned for example in examples], device=device)
-        return cross_entropy(tier, tiers, label_smoothing=smoothing) + cross_entropy(
-            churn, churned, label_smoothing=smoothing
-        )
+        return cross_entropy(tier, tiers) + cross_entropy(churn, churned)
 
     while run.step < total:
         epoch, position = divmod(run.step, steps_per_epoch)
         chosen = _epoch_batches(training, settings, epoch)[position]
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _rate_factor(run.step, total, settings)
-        loss = loss_of([training[index] for index in chosen], chosen, settings.label_smoothing)
+        loss = loss_of([training[index] for index in chosen], chosen)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -280,7 +276,7 @@ def _epoch_batches(
     """Shuffled batches of prompts of similar length; the same for the same seed and epoch.
 
     Shuffling first and sorting only within wide pools keeps the order random while little of a
-    batch is padding.
+    batch is padding on a GPU; on a CPU none is.
     """
     order = np.random.default_rng([settings.seed, epoch]).permutation(len(examples)).tolist()
     pool = settings.batch_size * 16

@@ -59,11 +59,10 @@ class DiskTrunk:
         self._files = [
             folder / f"trunk-{start:07d}.npy" for start in range(0, len(prompts), _CHUNK)
         ]
-        missing = [number for number, file in enumerate(self._files) if not file.exists()]
-        reader = _lower_reader(model, depth) if missing else None
+        whole = all(file.exists() for file in self._files)
+        reader = None if whole else _lower_reader(model, depth)
         for number, file in enumerate(self._files):
-            if number in missing:
-                assert reader is not None
+            if reader is not None and not file.exists():
                 chunk = prompts[number * _CHUNK : (number + 1) * _CHUNK]
                 _write(reader, chunk, file, precision)
             progress("Reading histories", number + 1, len(self._files))
