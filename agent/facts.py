@@ -221,7 +221,7 @@ def driver_facts(prediction: Prediction) -> list[Fact]:
     return [
         Fact(
             text=f"This {'raises' if driver.points > 0 else 'lowers'} the churn risk by "
-            f"{_points(driver)}: {_as_clause(driver.text)}",
+            f"{driver.size}: {_as_clause(driver.text)}",
             evidence=(_driver_record(prediction, driver),),
             written=False,
             drivers=(driver,),
@@ -492,13 +492,8 @@ def _driver_record(prediction: Prediction, driver: Driver) -> Evidence:
     return Evidence(
         id=f"driver:{prediction.customer_id}:{driver.line.name.lower()}",
         text=f"churn risk {prediction.churn_risk:.1%} with the line '{driver.text}', "
-        f"{without:.1%} without it: {_points(driver)}",
+        f"{without:.1%} without it: {driver.size}",
     )
-
-
-def _points(driver: Driver) -> str:
-    size = abs(driver.points)
-    return f"{size} {'point' if size == 1 else 'points'}"
 
 
 def _last_order_fact(past: CustomerPast, currency: str) -> Fact:

@@ -5,7 +5,7 @@ by the shop's own log, through the BG/NBD and gamma-gamma models fitted to it wi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import brentq
@@ -92,8 +92,9 @@ class DayOne:
         low, high = expected, expected
         # Wider in both directions, also where a buyer's quantile lies on the wrong side of the
         # middle; and the expected lies inside, though most may spend nothing.
+        usual = self._spends(described)
         for widening in (1.0, self.prior.widening(labelled, movement)):
-            spends = self._spends(described, widening)
+            spends = replace(usual, spread=usual.spread * widening)
             least = spends.quantile(tail)
             # Where nobody can lie below, the whole share outside goes above.
             most = np.where(least > 0, spends.quantile(1 - tail), spends.quantile(coverage))
@@ -106,8 +107,8 @@ class DayOne:
         squared = np.square(self.prior.spend(described))
         return np.asarray(squared * (np.exp(self.prior.spread**2) / buys - 1))
 
-    def _spends(self, described: Described, widening: float = 1.0) -> "_Spends":
-        return _spends(self.prior, described, self.silent_shift, widening)
+    def _spends(self, described: Described) -> "_Spends":
+        return _spends(self.prior, described, self.silent_shift)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -196,16 +197,14 @@ def fit_day_one(
     )
 
 
-def _spends(
-    prior: CrossShopPrior, described: Described, silent_shift: float, widening: float = 1.0
-) -> _Spends:
+def _spends(prior: CrossShopPrior, described: Described, silent_shift: float) -> _Spends:
     odds = _log_odds(prior.churn(described, ChurnDefinition.INACTIVE)) + silent_shift
     silent = np.clip(expit(odds), _LEAST_CHANCE, 1 - _LEAST_CHANCE)
     buying = np.maximum(prior.spend(described), _LEAST_CHANCE) / (1 - silent)
     return _Spends(
         silent=silent,
         middle=np.log(buying) - prior.spread**2 / 2,
-        spread=prior.spread * widening,
+        spread=prior.spread,
     )
 
 

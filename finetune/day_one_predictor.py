@@ -30,7 +30,7 @@ from retrieval.shop import Shop, write_atomically
 FIT_FILE = ".day-one.json"
 
 # Raise it when what is fitted changes.
-_FORMAT = 1
+_FORMAT = 2
 _SMALL_LOG = 20_000  # events before the moment; a fit to so many takes a second
 _KEPT = 8
 

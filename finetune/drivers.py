@@ -20,7 +20,7 @@ from finetune.errors import AdapterError
 from finetune.lora_predictor import LoraPredictor
 from finetune.predictors import Predictor
 from finetune.prior import Answers, Prior
-from finetune.scoring import season_factor
+from finetune.scoring import calibrated_answers, season_factor
 from retrieval.history import History, usual_spend
 from retrieval.orders import CustomerPast
 from retrieval.shop import ShopSettings
@@ -121,6 +121,12 @@ class Driver:
     def points(self) -> int:
         """How far the line moves the churn risk, in whole percentage points; below 0 lowers it."""
         return round(100 * self.churn_risk_change)
+
+    @property
+    def size(self) -> str:
+        """The same without its direction: "3 points"."""
+        points = abs(self.points)
+        return f"{points} {'point' if points == 1 else 'points'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,11 +257,5 @@ def _answers(
     manifest = predictor.manifest
     if manifest.blend.prior_alone:
         return prior.answers_of(features)
-    logits = predictor.logits(histories)
-    calibration = manifest.calibration
-    model = Answers(
-        churn=calibration.churn_risk(logits.churn),
-        tiers=calibration.tier_probabilities(logits.tier),
-        spend=calibration.expected_spend(logits.tier, logits.churn, usual),
-    )
+    model = calibrated_answers(manifest.calibration, predictor.logits(histories), usual)
     return manifest.blend.mix(model, prior.answers_of(features))

@@ -164,7 +164,7 @@ def _calibrated(
         spends=spends,
     )
     pasts = [example.past for example in examples]
-    model = calibrated_answers(calibration, logits, pasts, horizon)
+    model = calibrated_answers(calibration, logits, usual)
     counted = prior.answers(pasts)
     blend = fit_blend(model, counted, tiers=tiers, churned=churned, spends=spends)
     answers = blend.mix(model, counted)

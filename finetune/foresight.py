@@ -41,7 +41,7 @@ class AverageRisk:
 
 
 def at_risk_above(average: float) -> float:
-    """Churn risk from which a customer counts as at risk, as an adapter sets it on its training.
+    """Churn risk from which a customer counts as at risk.
 
     Half as likely again as the average customer to leave.
     """

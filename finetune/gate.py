@@ -98,8 +98,7 @@ def judge_adapter(
     new = predictors[1].manifest
     known_log, known = _known_window(shop, current)
     newest = _window(shop.log, shop, "newest window", _NEWEST_TOLERANCE)
-    grown = known_log is None or known_log.version() < shop.log.version()
-    to_judge = [window for window in (known if grown else None, newest) if window is not None]
+    to_judge = [window for window in (known, newest) if window is not None]
     windows, reasons, notes = [], [], []
     for window in to_judge:
         judged = _judge(shop, files, window, predictors, progress)
@@ -108,7 +107,7 @@ def judge_adapter(
             continue
         windows.append(judged)
         reasons += _reasons(judged)
-    breaks = _breaks(shop, known_log, known, newest, new) if grown and known is not None else []
+    breaks = _breaks(shop, known_log, known, newest, new) if known is not None else []
     for found in breaks:
         reasons += [
             f"The rows that came since do not go on as the log did: at {found.cutoff[:10]}, {why}."
@@ -133,12 +132,14 @@ def split_seed(manifest: Manifest) -> int:
 def _known_window(shop: Shop, current: Manifest) -> tuple[EventLog | None, _Labelled | None]:
     """The log as the current adapter's making knew it, and its newest window.
 
-    Where that state of the log is not recorded or not kept any more: no log, and the window that
-    the adapter learnt from.
+    Where no rows came since, there is no such window apart. Where that state of the log is not
+    recorded or not kept any more: no log, and the window that the adapter learnt from.
     """
     version = known_log_version(shop.adapters, current.adapter_id)
     name = "newest window of the log that the current adapter was made from"
     if version is not None:
+        if version >= shop.log.version():
+            return shop.log, None  # no rows came since: its newest window is the newest of all
         log = shop.log.as_it_was(version)
         try:
             return log, _window(log, shop, name, _KNOWN_TOLERANCE)

@@ -8,7 +8,7 @@ from finetune.log_break import BreakTest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateRow:
-    """One measure of both adapters on the same held-out customers.
+    """One measure of both adapters on the same customers.
 
     Attributes:
         measure: its name.

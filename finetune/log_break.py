@@ -8,7 +8,7 @@ window alone, so new rows cannot make it agree with themselves.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -61,10 +61,6 @@ class BreakTest:
     spend_before: float
     spend_after: float
     reasons: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {**asdict(self), "reasons": list(self.reasons)}
 
 
 def compare_windows(

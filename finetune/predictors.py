@@ -17,6 +17,7 @@ from finetune.day_one_predictor import DayOnePredictor
 from finetune.errors import AdapterError
 from finetune.foresight import AverageRisk
 from finetune.lora_predictor import LoraPredictor
+from finetune.registry import adapter_folders
 from finetune.season import Season
 from finetune.spend_interval import SpendInterval, Total
 from retrieval.shop import Shop
@@ -46,11 +47,7 @@ def answering_adapter(shop: Shop) -> Path | None:
     """
     if current_id(shop) is not None:
         return current_adapter(shop)
-    kept = (
-        sorted(f.name for f in shop.adapters.iterdir() if f.is_dir() and f.name[0] != ".")
-        if shop.adapters.is_dir()
-        else []
-    )
+    kept = [folder.name for folder in adapter_folders(shop)]
     if kept:
         raise AdapterError(
             f"{shop.directory} has adapters ({', '.join(kept)}), and none of them is current.",

@@ -68,7 +68,7 @@ def list_adapters(shop: Shop) -> list[ListedAdapter]:
     moves = {p.adapter_id: p for p in read_promotions(shop.adapters, current)}
     verdicts = read_verdicts(shop.adapters)
     listed = []
-    for folder in _folders(shop):
+    for folder in adapter_folders(shop):
         manifest: Manifest | None = None
         damage = None
         try:
@@ -153,7 +153,7 @@ def roll_back(shop: Shop, *, progress: Progress = no_progress) -> str:
 
 def _check(shop: Shop, adapter_id: str, progress: Progress) -> None:
     """Refuse an adapter that could not be loaded."""
-    names = [folder.name for folder in _folders(shop)]
+    names = [folder.name for folder in adapter_folders(shop)]
     choose = f"Choose another: patron adapters list --shop {shop.directory}"
     if adapter_id not in names:
         raise AdapterError(
@@ -172,7 +172,7 @@ def _check(shop: Shop, adapter_id: str, progress: Progress) -> None:
         raise AdapterError(error.message, hint=choose) from error
 
 
-def _folders(shop: Shop) -> list[Path]:
+def adapter_folders(shop: Shop) -> list[Path]:
     """Folders of the shop's adapters, damaged ones too, without those being built."""
     if not shop.adapters.is_dir():
         return []

@@ -1,4 +1,4 @@
-"""What a customer's rhythm alone foresees: BG/NBD and gamma-gamma, read from the prior's features.
+"""What a customer's rhythm alone foresees: BG/NBD and gamma-gamma, from features or RFM.
 
 They need no label and know how silence grows with age, which trees learnt at one age do not.
 """
@@ -23,6 +23,21 @@ _RECENCY, _FREQUENCY, _T, _AVERAGE = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Foreseen:
+    """What BG/NBD and gamma-gamma foresee over a horizon; arrays `[n]`.
+
+    Attributes:
+        no_purchase: chance of none.
+        purchases: expected number of purchase days.
+        spend: expected, minor units.
+    """
+
+    no_purchase: Floats
+    purchases: Floats
+    spend: Floats
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rhythm:
     """A shop's BG/NBD and gamma-gamma models.
@@ -45,13 +60,22 @@ class Rhythm:
 
     def spend(self, features: Floats, horizon_days: int) -> Floats:
         """Expected spend `[n]`, minor units."""
-        rfm = _rfm(features)
+        return self.foreseen(_rfm(features), horizon_days).spend
+
+    def foreseen(self, rfm: Rfm, horizon_days: int) -> Foreseen:
+        """What is foreseen of customers."""
+        horizon = horizon_days / _DAYS_A_WEEK
+        purchases = self.purchases.expected_purchases(rfm, horizon)
         amount = (
             np.full(len(rfm), self.average_order)
             if self.amounts is None
             else self.amounts.expected_average(rfm)
         )
-        return amount * self.purchases.expected_purchases(rfm, horizon_days / _DAYS_A_WEEK)
+        return Foreseen(
+            no_purchase=self.purchases.probability_of_no_purchase(rfm, horizon),
+            purchases=purchases,
+            spend=purchases * amount,
+        )
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Rhythm":
@@ -73,15 +97,25 @@ def fit_rhythm(features: Floats) -> Rhythm:
     Raises:
         TrainingError: there are no customers, or none was observed for any time.
     """
-    rfm = _rfm(features)
+    return rhythm_of(_rfm(features), float(np.expm1(features[:, _AVERAGE]).mean()))
+
+
+def rhythm_of(rfm: Rfm, average_order: float) -> Rhythm:
+    """Fit to customers at one moment.
+
+    Args:
+        rfm: all customers, in weeks.
+        average_order: mean over customers of their mean order, minor units.
+
+    Raises:
+        TrainingError: there are no customers, or none was observed for any time.
+    """
     try:
         amounts = fit_gamma_gamma(rfm)
     except TrainingError:
         amounts = None
     return Rhythm(
-        purchases=fit_bg_nbd(rfm, penalty=_PULL),
-        amounts=amounts,
-        average_order=float(np.expm1(features[:, _AVERAGE]).mean()),
+        purchases=fit_bg_nbd(rfm, penalty=_PULL), amounts=amounts, average_order=average_order
     )
 
 

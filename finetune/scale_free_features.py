@@ -14,20 +14,15 @@ from typing import Any
 import numpy as np
 from scipy.special import logit
 
-from finetune.bg_nbd import BgNbd, fit_bg_nbd
 from finetune.calibration import Floats
-from finetune.errors import TrainingError
-from finetune.gamma_gamma import GammaGamma, fit_gamma_gamma
 from finetune.rfm import rfm_of
+from finetune.rhythm import Foreseen, Rhythm, rhythm_of
 from retrieval.history import usual_spend
 from retrieval.orders import CustomerPast
 
 _DAY = timedelta(days=1)
-_DAYS_A_WEEK = 7
 _LEAST_CHANCE = 1e-3
 _STEPS = 101  # a hundredth of the customers apart
-# Little beside a hundred customers; it keeps the fit to five from running away.
-_PULL = 0.25
 
 _RANKED = ("since_last", "age", "order_days", "average_order", "usual_spend", "items_an_order")
 _FORESEEN = ("bg_nbd_no_purchase", "bg_nbd_purchases", "bg_nbd_spend_by_usual")
@@ -60,21 +55,6 @@ SCALE_FREE_FEATURES = (
 """Columns of `scale_free_features`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Foreseen:
-    """What BG/NBD and gamma-gamma foresee over a horizon; arrays `[n]`.
-
-    Attributes:
-        no_purchase: chance of none.
-        purchases: expected number of purchase days.
-        spend: expected, minor units.
-    """
-
-    no_purchase: Floats
-    purchases: Floats
-    spend: Floats
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShopScale:
     """What is usual among a shop's customers at one moment; no label is needed for it.
@@ -82,27 +62,20 @@ class ShopScale:
     Attributes:
         gap: median over customers of their median gap between order days, days.
         quantiles: of each ranked number over customers, from the least to the greatest.
-        purchases: the shop's BG/NBD model, in weeks.
-        amounts: its gamma-gamma model; None where nobody has bought again.
-        average_order: mean over customers of their mean order, minor units.
+        rhythm: the shop's BG/NBD and gamma-gamma models.
     """
 
     gap: float
     quantiles: tuple[tuple[float, ...], ...]
-    purchases: BgNbd
-    amounts: GammaGamma | None
-    average_order: float
+    rhythm: Rhythm
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "ShopScale":
         """Read what `to_json` made."""
-        amounts = document["amounts"]
         return cls(
             gap=document["gap"],
             quantiles=tuple(tuple(row) for row in document["quantiles"]),
-            purchases=BgNbd(**document["purchases"]),
-            amounts=None if amounts is None else GammaGamma(**amounts),
-            average_order=document["average_order"],
+            rhythm=Rhythm.from_json(document["rhythm"]),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -111,18 +84,7 @@ class ShopScale:
 
     def foreseen(self, pasts: Sequence[CustomerPast], horizon_days: int) -> Foreseen:
         """What rhythm and amounts alone foresee of customers."""
-        rfm, horizon = rfm_of(pasts), horizon_days / _DAYS_A_WEEK
-        purchases = self.purchases.expected_purchases(rfm, horizon)
-        amount = (
-            np.full(len(rfm), self.average_order)
-            if self.amounts is None
-            else self.amounts.expected_average(rfm)
-        )
-        return Foreseen(
-            no_purchase=self.purchases.probability_of_no_purchase(rfm, horizon),
-            purchases=purchases,
-            spend=purchases * amount,
-        )
+        return self.rhythm.foreseen(rfm_of(pasts), horizon_days)
 
 
 def measure_shop(pasts: Sequence[CustomerPast], horizon_days: int) -> ShopScale:
@@ -135,12 +97,6 @@ def measure_shop(pasts: Sequence[CustomerPast], horizon_days: int) -> ShopScale:
     Raises:
         TrainingError: there are no customers, or none was observed for any time.
     """
-    rfm = rfm_of(pasts)
-    purchases = fit_bg_nbd(rfm, penalty=_PULL)
-    try:
-        amounts = fit_gamma_gamma(rfm)
-    except TrainingError:
-        amounts = None
     habits = [_Habits(past, horizon_days) for past in pasts]
     gaps = [float(np.median(own.gaps)) for own in habits if len(own.gaps)]
     ranked = np.array([own.ranked() for own in habits])
@@ -148,14 +104,15 @@ def measure_shop(pasts: Sequence[CustomerPast], horizon_days: int) -> ShopScale:
     return ShopScale(
         gap=max(float(np.median(gaps)), 1.0) if gaps else float(horizon_days),
         quantiles=tuple(tuple(np.quantile(column, shares).tolist()) for column in ranked.T),
-        purchases=purchases,
-        amounts=amounts,
-        average_order=float(np.mean([own.average for own in habits])),
+        rhythm=rhythm_of(rfm_of(pasts), float(np.mean([own.average for own in habits]))),
     )
 
 
 def scale_free_features(
-    pasts: Sequence[CustomerPast], horizon_days: int, scale: ShopScale
+    pasts: Sequence[CustomerPast],
+    horizon_days: int,
+    scale: ShopScale,
+    foreseen: Foreseen | None = None,
 ) -> Floats:
     """Features `[n, 28]`, in the order of `SCALE_FREE_FEATURES`.
 
@@ -163,10 +120,11 @@ def scale_free_features(
         pasts: what each customer did.
         horizon_days: over which churn and spend are foreseen.
         scale: what is usual in the shop of these customers.
+        foreseen: what its rhythm foresees of them, where that is known already.
     """
     if not pasts:
         return np.zeros((0, len(SCALE_FREE_FEATURES)))
-    foreseen = scale.foreseen(pasts, horizon_days)
+    foreseen = foreseen or scale.foreseen(pasts, horizon_days)
     habits = [_Habits(past, horizon_days) for past in pasts]
     usual = np.array([own.usual for own in habits])
     ranked = np.array([own.ranked() for own in habits])

@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from finetune.adapter import Manifest
-from finetune.calibration import Calibration
+from finetune.calibration import Calibration, Floats
 from finetune.day_one_predictor import DayOnePredictor
 from finetune.foresight import Foresight
 from finetune.lora_predictor import Logits, LoraPredictor
@@ -184,14 +184,12 @@ def model_answers(
 ) -> Answers:
     """The language model's own calibrated answers, without the prior."""
     logits = predictor.logits(histories, progress=progress)
-    return calibrated_answers(predictor.manifest.calibration, logits, pasts, horizon_days)
-
-
-def calibrated_answers(
-    calibration: Calibration, logits: Logits, pasts: Sequence[CustomerPast], horizon_days: int
-) -> Answers:
-    """Answers of raw logits about the same customers."""
     usual = np.array([usual_spend(past, horizon_days) for past in pasts])
+    return calibrated_answers(predictor.manifest.calibration, logits, usual)
+
+
+def calibrated_answers(calibration: Calibration, logits: Logits, usual: Floats) -> Answers:
+    """Answers of raw logits; `usual` is the same customers' usual spend `[n]`, minor units."""
     return Answers(
         churn=calibration.churn_risk(logits.churn),
         tiers=calibration.tier_probabilities(logits.tier),

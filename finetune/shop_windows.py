@@ -8,12 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.calibration import Floats
-from finetune.scale_free_features import (
-    Foreseen,
-    ShopScale,
-    measure_shop,
-    scale_free_features,
-)
+from finetune.rhythm import Foreseen
+from finetune.scale_free_features import ShopScale, measure_shop, scale_free_features
 from retrieval.event_log import EventLog
 from retrieval.history import usual_spend
 from retrieval.orders import CustomerPast, read_pasts
@@ -112,12 +108,13 @@ def describe(
         scale: of their shop at the same moment.
         lm_log_odds: of leaving, by a language model that has not learnt from this shop `[n]`.
     """
-    features = scale_free_features(pasts, horizon_days, scale)
+    foreseen = scale.foreseen(pasts, horizon_days)
+    features = scale_free_features(pasts, horizon_days, scale, foreseen)
     if lm_log_odds is not None:
         features = np.column_stack([features, lm_log_odds])
     return Described(
         features=features,
-        foreseen=scale.foreseen(pasts, horizon_days),
+        foreseen=foreseen,
         usual=np.array([usual_spend(past, horizon_days) for past in pasts]),
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from finetune.base_model import BaseModelFiles, token_counter
 from finetune.errors import TrainingError
@@ -118,14 +119,7 @@ def training_window(
         split.train_cutoff, split.horizon, split.first_event, count=cutoffs
     )
     examples = build_labels(shop.log, newest, shop.settings)
-    earlier = [
-        [
-            example
-            for example in build_labels(shop.log, cutoff, shop.settings)
-            if not is_held_out(example.past.customer_id, split_seed)
-        ]
-        for cutoff in before
-    ]
+    earlier = [_to_learn_from(shop, cutoff, split_seed) for cutoff in before]
     window = TrainingWindow(
         split=split,
         split_seed=split_seed,
@@ -169,20 +163,25 @@ def learn_prior(shop: Shop, window: TrainingWindow) -> Prior:
     """Learn from the training customers at every cut-off; validation customers stay unseen."""
     split = window.split
     _, *before = learning_cutoffs(split.train_cutoff, split.horizon, split.first_event)
-    earlier = [build_labels(shop.log, cutoff, shop.settings) for cutoff in before]
+    newest = [window.examples[index] for index in window.part(validation=False)]
+    # The cut-offs of the window are the first of these; only what it lacks is read.
+    known = window.earlier[: len(before)]
+    lacking = [_to_learn_from(shop, cutoff, window.split_seed) for cutoff in before[len(known) :]]
     return fit_prior(
-        [
-            [
-                example
-                for example in examples
-                if not is_held_out(example.past.customer_id, window.split_seed)
-            ]
-            for examples in (window.examples, *earlier)
-        ],
+        [newest, *known, *lacking],
         window.thresholds,
         shop.settings.churn.horizon_days,
         shop.settings.churn.definition,
     )
+
+
+def _to_learn_from(shop: Shop, cutoff: datetime, split_seed: int) -> list[Example]:
+    """Labelled customers at an earlier cut-off, without those held out."""
+    return [
+        example
+        for example in build_labels(shop.log, cutoff, shop.settings)
+        if not is_held_out(example.past.customer_id, split_seed)
+    ]
 
 
 def _check_learnable(shop: Shop, window: TrainingWindow) -> None:

@@ -101,7 +101,7 @@ def show_verdict(verdict: GateVerdict) -> None:
         OUT.print(
             Text(
                 f"The gate lets {verdict.adapter_id} pass: it is not shown to be worse than "
-                f"{verdict.against}, and the log goes on as it did.",
+                f"{verdict.against}{', and the log goes on as it did' if verdict.breaks else ''}.",
                 style="green",
             ),
             soft_wrap=True,

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.exceptions import TyperException
 
 from prompts.errors import PatronError
 from retrieval.money import to_minor
-from ui.command_options import HERE, JsonOption, ShopOption
+from ui.command_options import HERE, JsonOption, ShopOption, print_json
 from ui.experiment_commands import experiment_app
 from ui.finetune_commands import adapters_app, finetune_command
 from ui.ingest_options import (
@@ -143,7 +143,7 @@ def ingest(
             progress=progress,
         )
     if as_json:
-        _print_json(report.to_json())
+        print_json(report.to_json())
     else:
         show_ingest(report)
         typer.echo(f"Next: patron index --shop {shop}")
@@ -185,7 +185,7 @@ def catalogue(
             progress=progress,
         )
     if as_json:
-        _print_json(report.to_json())
+        print_json(report.to_json())
     else:
         show_catalogue(report)
         typer.echo(
@@ -230,7 +230,7 @@ def evaluate_command(shop: ShopOption = HERE, as_json: JsonOption = False) -> No
     with progress_bars(shown=not as_json) as progress:
         evaluation = evaluate(Shop.open(shop), progress=progress)
     if as_json:
-        _print_json(evaluation.to_json())
+        print_json(evaluation.to_json())
     else:
         show_evaluation(evaluation)
 
@@ -252,7 +252,7 @@ def predict(
         moment = None if as_of is None else as_of.replace(tzinfo=agent.shop.zone)
         prediction = agent.predict(customer, as_of=moment, explained=True)
     if as_json:
-        _print_json(prediction.to_json())
+        print_json(prediction.to_json())
     else:
         show_prediction(prediction)
 
@@ -278,7 +278,7 @@ def score(
     with progress_bars(shown=not as_json) as progress:
         report = score_shop(Shop.open(shop), out, progress=progress)
     if as_json:
-        _print_json(report.to_json())
+        print_json(report.to_json())
     else:
         show_scoring(report)
 
@@ -335,7 +335,7 @@ def recommend(
         found = agent.recommend(customer, count=count, filters=filters, with_offer=offer)
         recommendations = replace(found, notes=(*notes, *found.notes))
     if as_json:
-        _print_json(recommendations.to_json())
+        print_json(recommendations.to_json())
     else:
         show_recommendations(recommendations)
 
@@ -353,7 +353,7 @@ def ask(
     with _agent(shop, shown=not as_json) as agent:
         answer = agent.ask(text, customer_id=customer)
     if as_json:
-        _print_json(answer.to_json())
+        print_json(answer.to_json())
     else:
         show_answer(answer)
 
@@ -466,10 +466,6 @@ def _minor(option: str, amount: str | None, currency: str) -> int | None:
     if not value.is_finite() or value < 0:
         raise FilterError(f"{option} {amount}: this is no price.", hint="Such as 4.99.")
     return to_minor(value, currency)
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    print(json.dumps(document, ensure_ascii=False, indent=2))
 
 
 if __name__ == "__main__":

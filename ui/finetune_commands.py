@@ -1,12 +1,11 @@
 """`patron finetune` and `patron adapters`: train, judge, and choose which adapter answers."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ui.command_options import HERE, JsonOption, ShopOption
+from ui.command_options import HERE, JsonOption, ShopOption, print_json
 from ui.ingest_options import CurrencyOption, MapOption, MaxBadOption, TimezoneOption, read_logs
 
 if TYPE_CHECKING:
@@ -126,7 +125,7 @@ def list_command(shop: ShopOption = HERE, as_json: JsonOption = False) -> None:
         # patron-base answers only where there is no adapter at all.
         answers = current_id(opened) or (None if listed else BASE_ID)
         document = {"adapters": [adapter.to_json() for adapter in listed], "answers": answers}
-        print(json.dumps(document, ensure_ascii=False, indent=2))
+        print_json(document)
     elif listed:
         show_adapters(listed)
     else:

@@ -1,11 +1,11 @@
 """`patron offers ledger check|expire|audit`: do the books agree, and what was asked of them."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ui.command_options import HERE, JsonOption, ShopOption
+from ui.command_options import HERE, JsonOption, ShopOption, print_json
 
 ledger_app = typer.Typer(
     help="The ledger of offers: whether its books agree, and what was asked of it.",
@@ -26,7 +26,7 @@ def check_command(shop: ShopOption = HERE, as_json: JsonOption = False) -> None:
     ledger = Ledger(opened.ledger_file)
     balances, faults = ledger.balances(), ledger.check()
     if as_json:
-        _print_json(
+        print_json(
             {
                 "agrees": not faults,
                 "currency": currency,
@@ -72,7 +72,7 @@ def check_command(shop: ShopOption = HERE, as_json: JsonOption = False) -> None:
                 soft_wrap=True,
             )
         typer.echo(
-            f"The books disagree in {len(faults):,} places; somebody changed the file by other "
+            f"The books disagree ({len(faults):,} found); somebody changed the file by other "
             "means. Restore it from a backup."
             if faults
             else f"The books agree: {len(balances):,} offers, counted by counter, entry and claim."
@@ -95,7 +95,7 @@ def expire_command(shop: ShopOption = HERE, as_json: JsonOption = False) -> None
     now = present(opened)
     ended = Ledger(opened.ledger_file).expire(now)
     if as_json:
-        _print_json({"as_of": now.isoformat(), "expired": ended})
+        print_json({"as_of": now.isoformat(), "expired": ended})
         return
     typer.echo(
         f"{ended:,} claims and reservations were over by "
@@ -123,7 +123,7 @@ def audit_command(
     found = Ledger(opened.ledger_file).audit(what=what)
     shown = found[-last:] if last else found
     if as_json:
-        _print_json(
+        print_json(
             {
                 "lines": len(found),
                 "audit": [
@@ -166,7 +166,3 @@ def _show(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     OUT.print(table)
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    print(json.dumps(document, ensure_ascii=False, indent=2))

@@ -1,13 +1,12 @@
 """`patron offers`: which there are, who may have them and by which rule, and their codes."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ui.claim_commands import claims_command, redeem_command, reverse_command, take_command
-from ui.command_options import HERE, JsonOption, ShopOption
+from ui.command_options import HERE, JsonOption, ShopOption, print_json
 from ui.effect_commands import learn_command
 from ui.ledger_commands import ledger_app
 from ui.plan_command import plan_command
@@ -60,7 +59,7 @@ def check(
     if chosen is not None:
         checked = {chosen.offer_id: checked[chosen.offer_id]}
     if as_json:
-        _print_json(
+        print_json(
             {
                 "customer_id": customer,
                 "has_ordered": has_ordered,
@@ -99,7 +98,7 @@ def list_command(shop: ShopOption = HERE, as_json: JsonOption = False) -> None:
     if not as_json:
         show_offers(book, view, now.astimezone(opened.zone))
         return
-    _print_json(
+    print_json(
         {
             "as_of": now.isoformat(),
             "currency": book.currency,
@@ -145,7 +144,7 @@ def add_codes_command(
     added = Ledger(opened.ledger_file).add_codes(offer, read.codes)
     known = len(read.codes) - added
     if as_json:
-        _print_json({"added": added, "known": known, "repeated": read.repeated})
+        print_json({"added": added, "known": known, "repeated": read.repeated})
         return
     typer.echo(f"Added {added:,} codes to {offer}.")
     if known:
@@ -169,7 +168,7 @@ def list_codes_command(shop: ShopOption = HERE, as_json: JsonOption = False) -> 
     view = Ledger(opened.ledger_file).view("", present(opened))
     left = {each.offer_id: view.codes_left.get(each.offer_id, 0) for each in needing}
     if as_json:
-        _print_json({"codes_left": left})
+        print_json({"codes_left": left})
     elif left:
         show_codes(book, left)
     else:
@@ -200,7 +199,3 @@ def _verdict(offer: "Offer", lines: "tuple[RuleLine, ...]") -> dict[str, Any]:
             {"rule": line.rule.value, "passed": line.passed, "text": line.text} for line in lines
         ],
     }
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    print(json.dumps(document, ensure_ascii=False, indent=2))

@@ -198,7 +198,10 @@ def show_prediction(prediction: Prediction) -> None:
     if prediction.adapter_id == BASE_ID:
         table.add_row("what moves it", Text(f"Not computed for {BASE_ID}."))
     elif prediction.drivers is None:
-        table.add_row("what moves it", Text("This adapter cannot tell; --keep-weights makes one."))
+        table.add_row(
+            "what moves it",
+            Text("This adapter cannot tell; one of --keep-weights can."),
+        )
     for number, driver in enumerate(prediction.drivers or ()):
         table.add_row("" if number else "what moves it", Text(_moves(driver, prediction)))
     for record in prediction.evidence:
@@ -211,7 +214,7 @@ def _moves(driver: Driver, prediction: Prediction) -> str:
     spend = round(driver.expected_spend_change)
     amount = format_money(abs(spend), prediction.currency)
     return (
-        f"risk {driver.points:+d} {'point' if abs(driver.points) == 1 else 'points'}, spend "
+        f"risk {'-' if driver.points < 0 else '+'}{driver.size}, spend "
         f"{'-' if spend < 0 else '+'}{amount}: {driver.text}"
     )
 

@@ -168,8 +168,10 @@ def test_a_budget_goes_to_the_highest_scores_and_draws_hold_the_mean() -> None:
 @pytest.fixture(scope="module")
 def halves() -> tuple[CustomerPaths, CustomerPaths]:
     """Two tiny shops of one kind of campaign, which the benchmark calls Type A."""
-    made = [shop_of(effect=0.4, customers=150, seed=seed) for seed in (0, 1)]
-    return tuple(replace(each, kinds=("Type A",)) for each in made)  # type: ignore[return-value]
+    first, second = (
+        replace(shop_of(effect=0.4, customers=150, seed=seed), kinds=("Type A",)) for seed in (0, 1)
+    )
+    return first, second
 
 
 def test_policies_are_judged_on_the_other_half(

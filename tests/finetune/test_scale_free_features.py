@@ -58,7 +58,7 @@ def test_places_among_customers_are_shared_by_equals() -> None:
 def test_a_shop_of_one_time_buyers_has_a_scale() -> None:
     pasts = [past_of([(day, 500)], as_of=60, customer_id=f"c{day}") for day in range(5)]
     scale = measure_shop(pasts, 30)
-    assert scale.amounts is None
+    assert scale.rhythm.amounts is None
     assert scale.gap == 30
     assert np.isfinite(scale_free_features(pasts, 30, scale)).all()
     foreseen = scale.foreseen(pasts, 30)
