@@ -9,12 +9,14 @@ those that end in `_cpu` are of processor time, which other work on the machine 
 - `score_vs_generate`: customers a second of `LoraPredictor.logits` by those of `generate` of
   transformers over the same prompts, one after the other, asked for as many tokens as both lines
   with their answers have (10). That is more than it must write, for the prompts already hold both
-  lines: an asker who ends the prompt behind 'Value tier:' needs about half. Both read the same
-  merged weights. Beside it stand `score_vs_chat`: the same histories put as a question in the
-  model's chat form, until the model ends its answer of itself, which is how most people ask;
-  `score_vs_chat_with_reason`: asked for a reason in one sentence, too, which scoring does not give;
-  `generate` of all prompts at once; and the shortest that any `generate` could do: read the prompt
-  and write one token.
+  lines: an asker who ends the prompt behind 'Value tier:' needs about half. The peer reads the
+  whole base model, as people do; scoring reads the layers that the adapter was made for.
+  `score_vs_generate_of_same_layers` gives `generate` the adapter's own merged weights, so it shows
+  what is left of the gain without that. Beside them stand `score_vs_chat`: the same histories put
+  as a question in the model's chat form, until the model ends its answer of itself, which is how
+  most people ask; `score_vs_chat_with_reason`: asked for a reason in one sentence, too, which
+  scoring does not give; `generate` of all prompts at once; and the shortest that `generate` by the
+  whole model could do: read the prompt and write one token.
 - `score_gemm_share`: floating point operations a second of `LoraPredictor.logits` by those of a
   product of two large square matrices, by MKL or by oneDNN, whichever is faster. Only those are
   counted that the unpadded tokens need: linear layers, attention to what stands before, the labels'
@@ -118,8 +120,10 @@ def speed_lines(speed: dict[str, Any]) -> list[str]:
     lines = [
         f"scoring {scoring['scored_per_s']:.2f} customers/s, generate "
         f"{scoring['generated_per_s']:.2f} ({scoring['generate_tokens']:.1f} tokens each)",
-        f"scoring is faster than a chat's answer ({scoring['chat_tokens']:.1f} tokens) "
-        f"{scoring['score_vs_chat']:.1f} times, than one with its reason "
+        "scoring is faster than generate of the same layers "
+        f"{scoring['score_vs_generate_of_same_layers']:.1f} times, than a chat's answer "
+        f"({scoring['chat_tokens']:.1f} tokens) "
+        f"{scoring['score_vs_chat']:.1f}, than one with its reason "
         f"({scoring['chat_with_reason_tokens']:.1f} tokens) "
         f"{scoring['score_vs_chat_with_reason']:.1f}, than generate of all at once "
         f"{scoring['score_vs_together']:.1f}, than generate of one token "
@@ -155,6 +159,7 @@ def measure_scoring(shop: Shop, *, seed: int, progress: Progress) -> dict[str, f
     plain = _Plain(files, adapter, slots, prompts)
     predictor.logits(histories[:1])  # the first pass also allocates and reads the head
     plain.generate(prompts[:1])
+    plain.generate_adapted(prompts[:1])
     texts = [history.text for history in histories]
     timed: dict[str, list[tuple[float, float]]] = {}
 
@@ -167,8 +172,8 @@ def measure_scoring(shop: Shop, *, seed: int, progress: Progress) -> dict[str, f
 
     square = torch.randn(_SQUARE, _SQUARE)
     laid = laid_out(square)
-    products = _own_products(plain.model)
-    written = dict.fromkeys(("generate", "chat", "chat_with_reason"), 0)
+    products = _own_products(plain.adapted)
+    written = dict.fromkeys(("generate", "same_layers", "chat", "chat_with_reason"), 0)
     for number in range(_ROUNDS):
         progress("Timing scoring", number, _ROUNDS)
         for _ in range(3):
@@ -179,6 +184,8 @@ def measure_scoring(shop: Shop, *, seed: int, progress: Progress) -> dict[str, f
         take("score", lambda: predictor.logits(histories))
         take("generate", lambda chosen=chosen: plain.generate(prompts[chosen]))
         written["generate"] += plain.written
+        take("same_layers", lambda chosen=chosen: plain.generate_adapted(prompts[chosen]))
+        written["same_layers"] += plain.written
         take("one", lambda chosen=chosen: plain.generate(prompts[chosen], tokens=1))
         take("score", lambda: predictor.logits(histories))
         take("chat", lambda chosen=chosen: plain.chat(texts[chosen], _ASK))
@@ -189,7 +196,7 @@ def measure_scoring(shop: Shop, *, seed: int, progress: Progress) -> dict[str, f
         take("score", lambda: predictor.logits(histories))
     progress("Timing scoring", _ROUNDS, _ROUNDS)
     count = len(prompts)
-    operations = sum(needed_operations(plain.model, slots, len(prompt)) for prompt in prompts)
+    operations = sum(needed_operations(plain.adapted, slots, len(prompt)) for prompt in prompts)
     own = sum(2 * left.shape[0] * right.numel() for left, right in products)
     found: dict[str, float] = {}
     for column, suffix in enumerate(("", "_cpu")):
@@ -203,6 +210,7 @@ def measure_scoring(shop: Shop, *, seed: int, progress: Progress) -> dict[str, f
         peers["together"] = median(seconds["together"]) / count
         figures = {
             "score_vs_generate": round(peers["generate"] / score, 2),
+            "score_vs_generate_of_same_layers": round(peers["same_layers"] / score, 2),
             "score_vs_chat": round(peers["chat"] / score, 2),
             "score_vs_chat_with_reason": round(peers["chat_with_reason"] / score, 2),
             "score_vs_together": round(peers["together"] / score, 2),
@@ -262,7 +270,7 @@ def _weights(part: torch.nn.Module) -> int:
 
 
 class _Plain:
-    """The same weights under `generate` of transformers."""
+    """The base model under `generate` of transformers, and the weights that scoring reads."""
 
     def __init__(
         self,
@@ -272,9 +280,8 @@ class _Plain:
         prompts: Sequence[Sequence[int]],
     ) -> None:
         wrapped = load_lora(load_base_model(files), adapter, read_manifest(adapter).lora)
-        self.model: Any = wrapped.merge_and_unload()
-        # An adapter that learnt to answer at slots no longer chats.
-        self._chatting: Any = load_base_model(files)
+        self.adapted: Any = wrapped.merge_and_unload()
+        self._whole: Any = load_base_model(files)
         self._tokenizer = AutoTokenizer.from_pretrained(files.folder, padding_side="left")
         # Both lines of the question, each with one token of an answer.
         self._tokens = len(slots.tail) + 2
@@ -282,12 +289,18 @@ class _Plain:
         self.written = 0
 
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[Sequence[int]], tokens: int | None = None) -> None:
+    def generate(
+        self, prompts: Sequence[Sequence[int]], tokens: int | None = None, model: Any = None
+    ) -> None:
         """One prompt after the other; counts what was written."""
         self.written = 0
         for prompt in prompts:
             encoded = self._tokenizer(self._texts[tuple(prompt)], return_tensors="pt")
-            self._write(encoded, tokens or self._tokens)
+            self._write(encoded, tokens or self._tokens, model or self._whole)
+
+    def generate_adapted(self, prompts: Sequence[Sequence[int]]) -> None:
+        """The same by the layers that scoring reads, adapter merged."""
+        self.generate(prompts, model=self.adapted)
 
     @torch.inference_mode()
     def chat(self, texts: Sequence[str], question: str) -> None:
@@ -300,16 +313,18 @@ class _Plain:
                 return_tensors="pt",
                 return_dict=True,
             )
-            self._write(encoded, _MOST_CHAT_TOKENS, self._chatting)
+            self._write(encoded, _MOST_CHAT_TOKENS, self._whole)
 
     @torch.inference_mode()
     def generate_together(self, prompts: Sequence[Sequence[int]]) -> None:
         """All prompts in one batch, padded on the left."""
         texts = [self._texts[tuple(prompt)] for prompt in prompts]
-        self._write(self._tokenizer(texts, return_tensors="pt", padding=True), self._tokens)
+        self._write(
+            self._tokenizer(texts, return_tensors="pt", padding=True), self._tokens, self._whole
+        )
 
-    def _write(self, encoded: Any, tokens: int, model: Any = None) -> None:
-        found = (model or self.model).generate(
+    def _write(self, encoded: Any, tokens: int, model: Any) -> None:
+        found = model.generate(
             **encoded,
             max_new_tokens=tokens,
             do_sample=False,

@@ -4,8 +4,8 @@ Both learn the same examples for as many epochs and steps, with the same rank an
 rate. The peer is what the manuals of both libraries show: LoRA on the seven linears of every layer,
 the Trainer's own batch size and schedule, batches padded to their longest, and the loss over the
 full vocabulary at the two places where an answer stands (the question's words have none). Ours is
-trained as `patron finetune` does it: the uppermost layers only; it pays for the lower layers once,
-for its validation after each epoch and for checkpoints.
+trained as `patron finetune` does it, in the shape of the shop's adapter: the lower layers of the
+base model only; it pays for its validation after each epoch and for checkpoints.
 
 Held-out customers' label loss (cross-entropy over the label tokens alone) is measured for both in
 the same way; the difference comes with the standard error of the paired differences.
@@ -78,7 +78,7 @@ def measure_training(shop: Shop, work: Path, *, seed: int, progress: Progress) -
     )
     theirs_s, theirs_cpu_s = time.perf_counter() - started, time.process_time() - started_cpu
     progress("Fine-tuning with plain peft", 1, 1)
-    every_layer = LoraSettings(rank=lora.rank, layers=_layers(files))
+    every_layer = LoraSettings(rank=lora.rank, base_layers=None, layers=_layers(files))
     adapters = {"ours": (ours.state, lora), "peft": (theirs, every_layer)}
     losses = label_losses(files, slots, adapters, held_out)
     shutil.rmtree(folder)

@@ -1,7 +1,7 @@
 """Several adapters' answers to the same prompts: what they share is run once.
 
-Adapters change the uppermost layers only. The layers below the lowest adapted one run once a batch,
-then each adapter's upper layers read their activations.
+The layers below the lowest adapted one of any adapter run once a batch, then each adapter's upper
+layers read their activations.
 """
 
 from collections.abc import Mapping, Sequence

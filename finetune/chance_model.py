@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from finetune.calibration import Floats
+from finetune.spread import spread_of
 
 # Small, slow trees: windows of a few thousand customers reward caution.
 TREE_SETTINGS: dict[str, Any] = {
@@ -80,8 +81,7 @@ def fit_chance_model(features: Floats, answers: NDArray[np.bool_], trust: Floats
         # One in n + 2, the rule of succession: never seen is not impossible.
         odds = (answers.sum() + 1) / ((~answers).sum() + 1)
         return ChanceModel(weights=(*[0.0] * features.shape[1], float(np.log(odds))), trees="")
-    centre, spread = features.mean(axis=0), features.std(axis=0)
-    spread[spread == 0] = 1.0
+    centre, spread = features.mean(axis=0), spread_of(features)
     logistic = LogisticRegression(C=_LOGISTIC_C, max_iter=3000).fit(
         (features - centre) / spread, answers, sample_weight=trust
     )

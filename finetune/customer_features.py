@@ -1,4 +1,4 @@
-"""What the statistical prior reads of a customer: numbers, most of them relative to habit."""
+"""What counting reads of a customer: numbers, most of them relative to habit."""
 
 from collections.abc import Sequence
 from datetime import timedelta

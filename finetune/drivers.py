@@ -14,12 +14,18 @@ from typing import TypeGuard
 import numpy as np
 
 from finetune.calibration import Floats
-from finetune.customer_features import FEATURES, customer_features
 from finetune.day_one_predictor import DayOnePredictor
 from finetune.errors import AdapterError
 from finetune.lora_predictor import LoraPredictor
 from finetune.predictors import Predictor
 from finetune.prior import Answers, Prior
+from finetune.prior_features import (
+    FADING_DAYS,
+    FADING_SPEND,
+    FADING_SPEND_BY_USUAL,
+    PRIOR_FEATURES,
+    prior_features,
+)
 from finetune.scoring import calibrated_answers, season_factor
 from retrieval.history import History, usual_spend
 from retrieval.orders import CustomerPast
@@ -45,7 +51,7 @@ class HistoryLine:
 
     Attributes:
         beginning: matches this line and no other, whatever titles hold.
-        features: columns of `customer_features` that say what the line says.
+        features: columns of `prior_features` that say what the line says.
     """
 
     beginning: re.Pattern[str]
@@ -65,7 +71,13 @@ LINES: Mapping[LineKind, HistoryLine] = {
     ),
     LineKind.RECENT: HistoryLine(
         beginning=re.compile(r"Spend last "),
-        features=("spend_last_horizon", "spend_last_third", "spend_last_sixth"),
+        features=(
+            "spend_last_horizon",
+            "spend_last_third",
+            "spend_last_sixth",
+            *FADING_SPEND_BY_USUAL,
+            *FADING_SPEND,
+        ),
     ),
     LineKind.USUAL: HistoryLine(
         beginning=re.compile(r"Usual \S+ per "),
@@ -78,6 +90,7 @@ LINES: Mapping[LineKind, HistoryLine] = {
             "days_last_third",
             "days_by_usual_last_third",
             "busy_share",
+            *FADING_DAYS,
         ),
     ),
     LineKind.TOTALS: HistoryLine(
@@ -228,10 +241,10 @@ def _each_neutral(
     past: CustomerPast, horizon_days: int, kinds: Sequence[LineKind], prior: Prior
 ) -> Floats:
     """The customer's features, then a row a line with that line's features neutral."""
-    rows = np.repeat(customer_features([past], horizon_days), len(kinds) + 1, axis=0)
+    rows = np.repeat(prior_features([past], horizon_days), len(kinds) + 1, axis=0)
     for row, kind in enumerate(kinds, start=1):
         for feature in LINES[kind].features:
-            column = FEATURES.index(feature)
+            column = PRIOR_FEATURES.index(feature)
             rows[row, column] = prior.neutral[column]
     return rows
 
@@ -241,7 +254,7 @@ def _usual_spends(
 ) -> Floats:
     """Usual spend as the calibration reads it, neutral where its line is left out."""
     usual = np.full(len(kinds) + 1, usual_spend(past, horizon_days))
-    neutral = np.expm1(prior.neutral[FEATURES.index("usual_spend")])
+    neutral = np.expm1(prior.neutral[PRIOR_FEATURES.index("usual_spend")])
     usual[1:][[kind is LineKind.USUAL for kind in kinds]] = neutral
     return usual
 

@@ -13,7 +13,6 @@ from retrieval.orders import CustomerPast
 
 _DAY = timedelta(days=1)
 _NEVER_DAYS = 365.0
-_SAME = 1e-9
 # These need lines; orders alone, which can be cut at any moment, do not give them.
 _NEED_LINES = ("returned_share", "repeat_share")
 _HABIT = [column for column, name in enumerate(FEATURES) if name not in _NEED_LINES]
@@ -84,11 +83,3 @@ def _had(contacts: Iterable[Contact], kind: str, as_of: datetime) -> list[float]
         float(np.log1p(redeemed)),
         float(redeemed > 0),
     ]
-
-
-def spread_of(columns: Floats) -> Floats:
-    """Standard deviation of each column, to divide by; 1 where all rows say the same."""
-    spread = columns.std(axis=0)
-    # What does not vary still differs in its last digits, and divided by that would explode.
-    same = spread <= _SAME * np.maximum(np.abs(columns).max(axis=0), 1.0)
-    return np.where(same, 1.0, spread)

@@ -15,7 +15,8 @@ from finetune.calibration import Floats
 from finetune.campaign_panels import Panel
 from finetune.campaign_study import chances_of, outcome_of
 from finetune.cross_fitting import FOLDS, folds_of
-from finetune.effect_features import RELATIVE_COLUMNS, spread_of
+from finetune.effect_features import RELATIVE_COLUMNS
+from finetune.spread import spread_of
 from finetune.studied_effects import Measure, Method
 from finetune.uplift import ridge
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from finetune.adapter import Manifest
+from finetune.adapter import LoraSettings, Manifest
 from finetune.training import TrainingResult
 from retrieval.money import format_money
 from retrieval.shop import write_atomically
@@ -60,12 +60,11 @@ days: {tiers}. The cuts come from the training window.
 **Trained on** {manifest.train_customers} customers of the shop "{manifest.shop}", with histories
 up to {manifest.train_cutoff[:10]} and outcomes of the {manifest.horizon_days} days after it.
 {manifest.base_rate:.0%} of them left. It adapts {manifest.base_model}
-(LoRA rank {manifest.lora.rank} on the upper {manifest.lora.layers} layers) and belongs to that
-model, these prompts and these labels alone.
+({_shape(manifest.lora)}) and belongs to that model, these prompts and these labels alone.
 
-Its answers are blended with a statistical prior that only counts (logistic regression and boosted
-trees at several cut-offs). The prior's share: churn {manifest.blend.churn:.0%}, tier
-{manifest.blend.tier:.0%}, spend {manifest.blend.spend:.0%}.
+Its answers are blended with a statistical prior that only counts (logistic regression, boosted
+trees and a small neural network, at several cut-offs). The prior's share: churn
+{manifest.blend.churn:.0%}, tier {manifest.blend.tier:.0%}, spend {manifest.blend.spend:.0%}.
 
 {_interval_line(manifest)}
 
@@ -86,6 +85,16 @@ epoch, the blend and the calibration were fitted (so these figures flatter it a 
 share of similar customers, not a fact about one. It must not decide credit, employment or access.
 """
     write_atomically(file, card.encode())
+
+
+def _shape(lora: LoraSettings) -> str:
+    """What of the base model is read and adapted."""
+    if lora.base_layers is None:
+        return f"all its layers, LoRA rank {lora.rank} on the upper {lora.layers}"
+    return (
+        f"its lowest {lora.base_layers} layers, LoRA rank {lora.rank} on the upper "
+        f"{min(lora.layers, lora.base_layers)} of them"
+    )
 
 
 def _interval_line(manifest: Manifest) -> str:

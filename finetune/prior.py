@@ -1,7 +1,7 @@
 """The statistical prior: what counting alone foresees of a customer, learnt at several cut-offs.
 
-It answers the predictor's three questions (churn, value tier, spend) from `customer_features`, and
-the calibrated answers blend it with the language model's; see `finetune.blend`.
+It answers the predictor's three questions (churn, value tier, spend) from `prior_features`, and the
+calibrated answers blend it with the language model's; see `finetune.blend`.
 """
 
 import json
@@ -14,8 +14,9 @@ from scipy.special import expit, logit
 
 from finetune.calibration import Floats
 from finetune.chance_model import ChanceModel, fit_chance_model
-from finetune.customer_features import FEATURES, customer_features
 from finetune.labels import Example
+from finetune.prior_features import FADING_SPEND, PRIOR_FEATURES, prior_features
+from finetune.prior_network import fit_prior_network
 from finetune.rhythm import fit_rhythm
 from finetune.spend_model import SpendModel, fit_spend_model
 from retrieval.orders import CustomerPast
@@ -24,10 +25,20 @@ from retrieval.shop import ChurnDefinition
 # An older window counts less, for habits and seasons move.
 _TRUST_A_CUTOFF = 0.8
 # All customers of a young shop are young: what is learnt of their age does not hold a year later.
-# So churn and tiers do not read it.
 _AGE_BOUND = ("recency", "T")
-_READ = [column for column, name in enumerate(FEATURES) if name not in _AGE_BOUND]
+
+
+def _columns_without(unread: Sequence[str]) -> list[int]:
+    return [column for column, name in enumerate(PRIOR_FEATURES) if name not in unread]
+
+
+# Churn and tiers read fading spend by the customer's own usual, not in money, too.
+_READ = _columns_without([*_AGE_BOUND, *FADING_SPEND])
+_READ_BY_NETWORK = _columns_without(_AGE_BOUND)
+# Of the log odds of leaving; the rest is the chance model's.
+_NETWORK_SHARE = 0.3
 _LEAST_CHANCE = 1e-4
+_MOST_ODDS = float(-logit(_LEAST_CHANCE))
 _FAR = 30.0
 # Of the log odds: rhythm corrects what age does, and must not overrule who left before.
 _MOST_SHIFT = 1.0
@@ -49,7 +60,7 @@ class Prior:
     Attributes:
         horizon_days: over which they foresee.
         features: names of the columns they are given, so that another set is refused.
-        churn: chance of leaving, on the level of the shift.
+        churn: chance of leaving; the network that comes with `spend` has its share in it.
         churn_shift: added to the log odds of leaving; see `levelled`.
         silence_gap: where churn is buying nothing, by how much the share who left exceeded the one
             that the shop's rhythm foresaw, older windows counting less; otherwise None.
@@ -70,7 +81,7 @@ class Prior:
 
     def answers(self, pasts: Sequence[CustomerPast]) -> Answers:
         """Answers for customers, in their order."""
-        return self.answers_of(customer_features(pasts, self.horizon_days))
+        return self.answers_of(prior_features(pasts, self.horizon_days))
 
     def levelled(self, pasts: Sequence[CustomerPast]) -> "Prior":
         """The prior on the level of a moment, which needs no label.
@@ -86,25 +97,31 @@ class Prior:
         """
         if self.silence_gap is None or not pasts:
             return self
-        features = customer_features(pasts, self.horizon_days)
+        features = prior_features(pasts, self.horizon_days)
         rhythm = float(self.spend.rhythm.silence(features, self.horizon_days).mean())
         target = np.clip(rhythm + self.silence_gap, _LEAST_CHANCE, 1 - _LEAST_CHANCE)
-        odds = _odds(self.churn.chances(features[:, _READ]))
+        odds = self._churn_odds(features)
         shift = brentq(lambda move: expit(odds + move).mean() - target, -_FAR, _FAR)
         return replace(self, churn_shift=float(np.clip(shift, -_MOST_SHIFT, _MOST_SHIFT)))
 
     def answers_of(self, features: Floats) -> Answers:
-        """Answers from rows of `customer_features` `[n, features]`."""
+        """Answers from rows of `prior_features` `[n, features]`."""
         read = features[:, _READ]
         reached = np.column_stack([model.chances(read) for model in self.reaches])
         # A higher tier cannot be likelier to be reached than a lower one.
         reached = np.minimum.accumulate(reached, axis=1)
         edges = np.column_stack([np.ones(len(features)), reached, np.zeros(len(features))])
         return Answers(
-            churn=np.asarray(expit(_odds(self.churn.chances(read)) + self.churn_shift)),
+            churn=np.asarray(expit(self._churn_odds(features) + self.churn_shift)),
             tiers=-np.diff(edges, axis=1),
             spend=self.spend.expected(features),
         )
+
+    def _churn_odds(self, features: Floats) -> Floats:
+        """Log odds of leaving, before the shift."""
+        counted = _odds(self.churn.chances(features[:, _READ]))
+        network = np.clip(self.spend.network.churn_odds(features), -_MOST_ODDS, _MOST_ODDS)
+        return np.asarray((1 - _NETWORK_SHARE) * counted + _NETWORK_SHARE * network)
 
     def to_json(self) -> str:
         """The prior file's text."""
@@ -119,7 +136,9 @@ class Prior:
         """
         try:
             document = json.loads(text)
-            prior = cls(
+            if tuple(document["features"]) != PRIOR_FEATURES:
+                raise ValueError("it reads other features than this version makes")
+            return cls(
                 horizon_days=document["horizon_days"],
                 features=tuple(document["features"]),
                 churn=ChanceModel.from_json(document["churn"]),
@@ -131,9 +150,6 @@ class Prior:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"no {error}") from error
-        if prior.features != FEATURES:
-            raise ValueError("it reads other features than this version makes")
-        return prior
 
 
 def fit_prior(
@@ -151,7 +167,7 @@ def fit_prior(
         definition: of churn in the labels.
     """
     rows = [
-        customer_features([example.past for example in window], horizon_days) for window in windows
+        prior_features([example.past for example in window], horizon_days) for window in windows
     ]
     features, read = np.concatenate(rows), np.concatenate(rows)[:, _READ]
     examples = [example for window in windows for example in window]
@@ -161,18 +177,26 @@ def fit_prior(
     churned = np.array([example.churned for example in examples])
     spends = np.array([example.spend for example in examples], dtype=np.float64)
     rhythm = fit_rhythm(rows[0])
+    network = fit_prior_network(
+        features,
+        churned,
+        spends,
+        trust,
+        [example.past.customer_id for example in examples],
+        _READ_BY_NETWORK,
+    )
     silence_gap = None
     if definition is ChurnDefinition.INACTIVE:
         foreseen = rhythm.silence(features, horizon_days)
         silence_gap = float(np.average(churned - foreseen, weights=trust))
     return Prior(
         horizon_days=horizon_days,
-        features=FEATURES,
+        features=PRIOR_FEATURES,
         churn=fit_chance_model(read, churned, trust),
         churn_shift=0.0,
         silence_gap=silence_gap,
         reaches=tuple(fit_chance_model(read, spends >= cut, trust) for cut in thresholds),
-        spend=fit_spend_model(features, spends, trust, rhythm, horizon_days),
+        spend=fit_spend_model(features, spends, trust, rhythm, network, horizon_days),
         neutral=tuple(float(mean) for mean in np.average(features, axis=0, weights=trust)),
     )
 

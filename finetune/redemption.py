@@ -9,8 +9,9 @@ from sklearn.metrics import roc_auc_score
 
 from finetune.calibration import Floats
 from finetune.campaign_panels import Panel
-from finetune.effect_features import EFFECT_FEATURES, RELATIVE_COLUMNS, spread_of
+from finetune.effect_features import EFFECT_FEATURES, RELATIVE_COLUMNS
 from finetune.errors import TrainingError
+from finetune.spread import spread_of
 
 _LOGISTIC_C = 0.05
 _FEWEST = 10

@@ -53,7 +53,12 @@ class Rhythm:
     average_order: float
 
     def silence(self, features: Floats, horizon_days: int) -> Floats:
-        """Chance of no purchase `[n]`; features as `customer_features` makes them."""
+        """Chance of no purchase `[n]`.
+
+        Args:
+            features: `[n, features]`, the first columns as `customer_features` makes them.
+            horizon_days: without a purchase.
+        """
         return self.purchases.probability_of_no_purchase(
             _rfm(features), horizon_days / _DAYS_A_WEEK
         )
@@ -92,7 +97,7 @@ def fit_rhythm(features: Floats) -> Rhythm:
     """Fit to customers at one moment.
 
     Args:
-        features: `[n, features]`, as `customer_features` makes them.
+        features: `[n, features]`, the first columns as `customer_features` makes them.
 
     Raises:
         TrainingError: there are no customers, or none was observed for any time.

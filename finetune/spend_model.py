@@ -1,8 +1,9 @@
 """Expected spend in money, from models that are good at different things.
 
-Trees of mean spend, and chance of buying times amount, get the big spenders' money right; models
-of log spend and the shop's rhythm get the order of everybody else right. A score mixes them all,
-and each customer gets the money that customers of that place in the order are expected to bring.
+Trees of mean spend, chance of buying times amount, and a neural network get the big spenders' money
+right; a line through log spend and the shop's rhythm get the order of everybody else right. A score
+mixes them all, and each customer gets the money that customers of that place in the order are
+expected to bring.
 """
 
 from dataclasses import dataclass, replace
@@ -14,12 +15,14 @@ from sklearn.linear_model import Ridge
 
 from finetune.calibration import Floats
 from finetune.chance_model import TREE_SETTINGS, ChanceModel, fit_chance_model, grown
+from finetune.prior_network import PriorNetwork
 from finetune.rhythm import Rhythm
+from finetune.spread import spread_of
 
 _TWEEDIE_POWER = 1.3
 _RIDGE_ALPHA = 30.0
-# Of the score: models of the mean, of log spend, and the rhythm.
-_MEAN_SHARE, _LOG_SHARE, _RHYTHM_SHARE = 0.6, 0.2, 0.2
+# Of the score: the network, models of the mean, the line through log spend, and the rhythm.
+_NETWORK_SHARE, _MEAN_SHARE, _LINE_SHARE, _RHYTHM_SHARE = 0.4, 0.35, 0.15, 0.1
 _FEWEST_OF_A_KIND = 20  # buyers and non-buyers, to learn apart who buys and for how much
 _STEPS = 201
 
@@ -35,8 +38,8 @@ class SpendModel:
         buys: chance of buying anything; None where nearly everybody or nobody does.
         amount_trees: LightGBM's text for a buyer's spend; empty without `buys`.
         log_weights: of the features in a ridge regression of log(1 + spend); then the intercept.
-        log_trees: LightGBM's text for log(1 + spend).
         rhythm: the shop's BG/NBD and gamma-gamma models.
+        network: foresees spend; who leaves it foresees for the prior's churn.
         scores: quantiles of the score over the examples, from the least.
         money: log(1 + spend) that customers of these places are expected to bring.
     """
@@ -47,13 +50,13 @@ class SpendModel:
     buys: ChanceModel | None
     amount_trees: str
     log_weights: tuple[float, ...]
-    log_trees: str
     rhythm: Rhythm
+    network: PriorNetwork
     scores: tuple[float, ...]
     money: tuple[float, ...]
 
     def expected(self, features: Floats) -> Floats:
-        """Expected spend `[n]`; features as `customer_features` makes them."""
+        """Expected spend `[n]`; features as `prior_features` makes them."""
         scores = self._scores(features)
         logs = np.interp(scores, self.scores, self.money)
         # Beyond the ends the score itself goes on, upwards by a factor of three at most: a line
@@ -71,6 +74,7 @@ class SpendModel:
                 "buys": None if buys is None else ChanceModel.from_json(buys),
                 "log_weights": tuple(document["log_weights"]),
                 "rhythm": Rhythm.from_json(document["rhythm"]),
+                "network": PriorNetwork.from_json(document["network"]),
                 "scores": tuple(document["scores"]),
                 "money": tuple(document["money"]),
             }
@@ -78,10 +82,14 @@ class SpendModel:
 
     def _scores(self, features: Floats) -> Floats:
         *slopes, intercept = self.log_weights
-        logs = (features @ np.array(slopes) + intercept + grown(self.log_trees, features)) / 2
+        line = features @ np.array(slopes) + intercept
         rhythm = np.log1p(self.rhythm.spend(features, self.horizon_days))
-        mean = self._mean(features)
-        return np.asarray(_MEAN_SHARE * mean + _LOG_SHARE * logs + _RHYTHM_SHARE * rhythm)
+        return np.asarray(
+            _NETWORK_SHARE * self.network.log_spend(features)
+            + _MEAN_SHARE * self._mean(features)
+            + _LINE_SHARE * line
+            + _RHYTHM_SHARE * rhythm
+        )
 
     def _mean(self, features: Floats) -> Floats:
         """Log(1 + spend) by the models of the mean."""
@@ -93,15 +101,21 @@ class SpendModel:
 
 
 def fit_spend_model(
-    features: Floats, spends: Floats, trust: Floats, rhythm: Rhythm, horizon_days: int
+    features: Floats,
+    spends: Floats,
+    trust: Floats,
+    rhythm: Rhythm,
+    network: PriorNetwork,
+    horizon_days: int,
 ) -> SpendModel:
-    """Fit all parts.
+    """Fit all parts but the rhythm and the network.
 
     Args:
-        features: `[n, features]`, as `customer_features` makes them.
+        features: `[n, features]`, as `prior_features` makes them.
         spends: over the horizon `[n]`, minor units.
         trust: weight of each example `[n]`.
         rhythm: of the shop.
+        network: fitted to these examples.
         horizon_days: of the spends.
     """
     scale = max(float(spends.mean()), 1.0)
@@ -118,8 +132,8 @@ def fit_spend_model(
         if apart
         else "",
         log_weights=_log_weights(features, spends, trust),
-        log_trees=_trees(features, np.log1p(spends), trust, "l2"),
         rhythm=rhythm,
+        network=network,
         scores=(0.0,),
         money=(0.0,),
     )
@@ -133,8 +147,7 @@ def _trees(features: Floats, answers: Floats, trust: Floats, objective: str, **m
 
 
 def _log_weights(features: Floats, spends: Floats, trust: Floats) -> tuple[float, ...]:
-    centre, spread = features.mean(axis=0), features.std(axis=0)
-    spread[spread == 0] = 1.0
+    centre, spread = features.mean(axis=0), spread_of(features)
     ridge = Ridge(alpha=_RIDGE_ALPHA).fit(
         (features - centre) / spread, np.log1p(spends), sample_weight=trust
     )

@@ -1,7 +1,8 @@
 """Train the adapter: cross-entropy over the label tokens at two slots, resumable at every point.
 
-The layers below the lowest adapted one never change, so they run once; their activations are kept
-(`finetune.trunk`) and every epoch starts from them. On a CPU prompts lie end to end. Work in
+The layers below the lowest adapted one never change, so they run once; their activations (the
+embeddings, where every layer that is read is adapted) are kept (`finetune.trunk`) and every epoch
+starts from them. On a CPU prompts lie end to end. Work in
 progress lies in one folder named by the content of the run; a run killed at any moment and started
 again continues there and ends in the same adapter. On a GPU the passes run in bfloat16, the weights
 stay float32.

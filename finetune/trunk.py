@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from finetune.adapter import LoraSettings
+from finetune.adapter import LoraSettings, layers_read
 from finetune.fused_layers import FusedDecoder, can_fuse
 from finetune.packed_pass import PASS_TOKENS, PackedDecoder, packed_batches
 from finetune.slots import pad_right
@@ -29,7 +29,7 @@ Precision: TypeAlias = Literal["float16", "float32"]
 
 def depth_below(model: Any, lora: LoraSettings) -> int:
     """How many layers lie below the lowest adapted one."""
-    layers: int = model.config.num_hidden_layers
+    layers = layers_read(model, lora)
     return layers - min(lora.layers, layers)
 
 

@@ -42,7 +42,17 @@ def finetune_command(
     batch_size: Annotated[int, typer.Option(help="Customers a step.", min=1)] = 16,
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate.", min=1e-6)] = 1e-3,
     rank: Annotated[int, typer.Option(help="LoRA rank.", min=1, max=256)] = 16,
-    layers: Annotated[int, typer.Option(help="Uppermost layers to adapt.", min=1)] = 10,
+    base_layers: Annotated[
+        int,
+        typer.Option(
+            help="Layers of the base model to read, from the lowest; as many as it has, or more, "
+            "for all.",
+            min=1,
+        ),
+    ] = 10,
+    layers: Annotated[
+        int, typer.Option(help="How many of these, the uppermost, to adapt.", min=1)
+    ] = 10,
     seed: Annotated[int, typer.Option(help="Of shuffling, split and first weights.")] = 7,
     keep_weights: Annotated[
         bool,
@@ -88,7 +98,7 @@ def finetune_command(
                 if keep_weights
                 else finetune(
                     opened,
-                    lora=LoraSettings(rank=rank, layers=layers),
+                    lora=LoraSettings(rank=rank, base_layers=base_layers, layers=layers),
                     settings=TrainingSettings(
                         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
                     ),

@@ -213,6 +213,18 @@ def test_lora_goes_on_the_uppermost_layers(tiny_model: Path) -> None:
     assert {parameter.shape[0] for name, parameter in names.items() if "lora_A" in name} == {2}
 
 
+def test_layers_above_those_that_are_read_are_left_out(tiny_model: Path) -> None:
+    model, _ = model_and_slots(tiny_model)
+    wrapped = add_lora(model, LoraSettings(rank=2, base_layers=3, layers=2))
+    assert len(wrapped.get_base_model().get_decoder().layers) == 3
+    assert {name.split("layers.")[1].split(".")[0] for name in trainable(wrapped)} == {"1", "2"}
+
+
+def test_an_adapter_made_before_reads_the_whole_base_model(shop: Shop) -> None:
+    _edit_manifest(shop, lambda document: document["lora"].pop("base_layers"))
+    assert read_manifest(current_adapter(shop)).lora.base_layers is None
+
+
 def test_a_manifest_keeps_its_spend_interval(shop: Shop) -> None:
     manifest = read_manifest(current_adapter(shop))
     assert manifest.spend_interval is not None

@@ -30,6 +30,7 @@ SHAPES = {
     "one layer": LoraSettings(rank=4, layers=1),
     "two layers": LoraSettings(rank=4, layers=2),
     "two others": LoraSettings(rank=2, layers=2),
+    "the third of three": LoraSettings(rank=2, base_layers=3, layers=1),
 }
 
 

@@ -6,9 +6,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from finetune.chance_model import fit_chance_model
-from finetune.customer_features import FEATURES, customer_features
 from finetune.labels import Example
 from finetune.prior import Prior, fit_prior
+from finetune.prior_features import PRIOR_FEATURES, prior_features
 from retrieval.shop import ChurnDefinition
 from tests.finetune.hand_made import past_of
 
@@ -94,7 +94,7 @@ def test_answers_of_one_kind_give_a_chance_short_of_certain(answer: bool) -> Non
 
 def test_it_keeps_the_mean_example(windows: list[list[Example]]) -> None:
     prior = fit_prior(windows[:1], _CUTS, 90)
-    features = customer_features([example.past for example in windows[0]], 90)
+    features = prior_features([example.past for example in windows[0]], 90)
     np.testing.assert_allclose(prior.neutral, features.mean(axis=0))
 
 
@@ -110,7 +110,7 @@ def test_its_level_follows_the_rhythm_where_churn_is_silence(
 ) -> None:
     pasts = [example.past for example in windows[0]]
     prior = fit_prior(windows, _CUTS, 90, ChurnDefinition.INACTIVE)
-    features = customer_features(pasts, 90)
+    features = prior_features(pasts, 90)
     levelled = prior.levelled(pasts)
     assert prior.silence_gap is not None
     assert levelled.answers(pasts).churn.mean() == pytest.approx(
@@ -137,9 +137,9 @@ def test_an_odd_customer_is_not_expected_to_outspend_the_shop(
     windows: list[list[Example]],
 ) -> None:
     prior = fit_prior(windows, _CUTS, 90)
-    features = customer_features([example.past for example in windows[0]], 90)
+    features = prior_features([example.past for example in windows[0]], 90)
     largest = prior.spend.expected(features).max()
     odd = features[:1].copy()
-    odd[0, FEATURES.index("returned_share")] = 1e6
-    odd[0, FEATURES.index("monetary_value")] = 40.0
+    odd[0, PRIOR_FEATURES.index("returned_share")] = 1e6
+    odd[0, PRIOR_FEATURES.index("monetary_value")] = 40.0
     assert prior.spend.expected(odd)[0] <= 3 * (largest + 1)

@@ -67,8 +67,10 @@ def _same(result: TrainingResult, other: TrainingResult) -> bool:
 
 
 def _plain_lora(model: Any, lora: LoraSettings) -> Any:
-    """LoRA as anyone would put it on with peft."""
-    count = model.config.num_hidden_layers
+    """LoRA as anyone would put it on with peft, on a model of so many layers."""
+    decoder = model.model
+    count = min(lora.base_layers or 99, model.config.num_hidden_layers)
+    decoder.layers, decoder.config.num_hidden_layers = decoder.layers[:count], count
     return get_peft_model(
         model,
         LoraConfig(
@@ -129,13 +131,14 @@ def _plain_losses(
     return losses
 
 
-@pytest.mark.parametrize("layers", [1, 2, 4])
+@pytest.mark.parametrize(("base_layers", "layers"), [(None, 1), (None, 2), (4, 4), (3, 2), (2, 2)])
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 @pytest.mark.parametrize("fused", [True, False])
 def test_losses_are_those_of_plain_peft_step_by_step(
     tiny_model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    base_layers: int | None,
     layers: int,
     precision: Precision,
     fused: bool,
@@ -143,7 +146,7 @@ def test_losses_are_those_of_plain_peft_step_by_step(
     if not fused:  # as for a base model whose layers are not Llama's
         for module in (finetune.training, finetune.trunk):
             monkeypatch.setattr(module, "can_fuse", lambda model: False)
-    lora = LoraSettings(rank=4, layers=layers)
+    lora = LoraSettings(rank=4, base_layers=base_layers, layers=layers)
     settings = TrainingSettings(
         epochs=3, batch_size=8, learning_rate=2e-3, warmup_share=0.3, trunk_precision=precision
     )
