@@ -5,7 +5,8 @@ Probabilistic Model for Customer Lifetime Value Prediction"). Alone it is no bet
 errs elsewhere, so that a mix with them foresees spend better than either.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,14 +118,10 @@ def fit_prior_network(
         spends=_tensor(spends / scale),
         trust=_tensor(trust),
     )
-    held = np.array([is_held_out(customer, _STOPPING_SEED) for customer in customer_ids])
-    epochs = _UNTOLD_EPOCHS
-    if _FEWEST <= held.sum() <= len(held) - _FEWEST:
-        told, learnt = (torch.tensor(np.flatnonzero(side)) for side in (held, ~held))
-        _, losses = _train(data, learnt, _MOST_EPOCHS, 0, told)
-        epochs = int(np.argmin(losses)) + 1
-    everybody = torch.arange(len(features))
-    members = [_train(data, everybody, epochs, seed, None)[0] for seed in range(_SEEDS)]
+    with _one_thread():
+        epochs = _epochs(data, customer_ids)
+        everybody = torch.arange(len(features))
+        members = [_train(data, everybody, epochs, seed, None)[0] for seed in range(_SEEDS)]
     return PriorNetwork(
         scale=scale,
         columns=tuple(columns),
@@ -132,6 +129,17 @@ def fit_prior_network(
         width=tuple(width.tolist()),
         members=tuple(_layers(member) for member in members),
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Products this small are slower on several threads, and end in other last digits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -142,6 +150,16 @@ class _Data:
     churned: Tensor
     spends: Tensor
     trust: Tensor
+
+
+def _epochs(data: _Data, customer_ids: Sequence[str]) -> int:
+    """How long to learn, as told by customers held out for it."""
+    held = np.array([is_held_out(customer, _STOPPING_SEED) for customer in customer_ids])
+    if not _FEWEST <= held.sum() <= len(held) - _FEWEST:
+        return _UNTOLD_EPOCHS
+    told, learnt = (torch.tensor(np.flatnonzero(side)) for side in (held, ~held))
+    _, losses = _train(data, learnt, _MOST_EPOCHS, 0, told)
+    return int(np.argmin(losses)) + 1
 
 
 def _train(
