@@ -60,7 +60,8 @@ days: {tiers}. The cuts come from the training window.
 **Trained on** {manifest.train_customers} customers of the shop "{manifest.shop}", with histories
 up to {manifest.train_cutoff[:10]} and outcomes of the {manifest.horizon_days} days after it.
 {manifest.base_rate:.0%} of them left. It adapts {manifest.base_model}
-({_shape(manifest.lora)}) and belongs to that model, these prompts and these labels alone.
+({_shape(manifest.lora)})
+and belongs to that model, these prompts and these labels alone.
 
 Its answers are blended with a statistical prior that only counts (logistic regression, boosted
 trees and a small neural network, at several cut-offs). The prior's share: churn
@@ -91,10 +92,8 @@ def _shape(lora: LoraSettings) -> str:
     """What of the base model is read and adapted."""
     if lora.base_layers is None:
         return f"all its layers, LoRA rank {lora.rank} on the upper {lora.layers}"
-    return (
-        f"its lowest {lora.base_layers} layers, LoRA rank {lora.rank} on the upper "
-        f"{min(lora.layers, lora.base_layers)} of them"
-    )
+    adapted = "all" if lora.layers >= lora.base_layers else f"the upper {lora.layers}"
+    return f"its lowest {lora.base_layers} layers, LoRA rank {lora.rank} on {adapted} of them"
 
 
 def _interval_line(manifest: Manifest) -> str:
