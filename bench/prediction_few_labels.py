@@ -25,11 +25,12 @@ from sklearn.preprocessing import StandardScaler
 
 from bench.prediction_day_one import BG_NBD_TODAY, IN_SHOP, LeftOut, day_one_of
 from bench.prediction_day_one import OURS as DAY_ONE
-from bench.prediction_measures import auc, gain, interval
+from bench.prediction_measures import gain, interval
 from bench.report import Report
 from finetune.baselines import rfm_features
 from finetune.calibration import Floats
 from finetune.few_labels import fit_few_labels
+from finetune.metrics import auc_of_ranks
 from finetune.shop_windows import label
 from retrieval.outcomes import spend_between
 from retrieval.progress import Progress
@@ -83,7 +84,7 @@ def compare_few_labels(left_out: LeftOut, report: Report, progress: Progress) ->
     theirs = left_out.systems[IN_SHOP].scores.churn
     assert theirs is not None
     curves[f"{IN_SHOP}, all {len(learnable)} labels"] = [
-        auc(truth.churned, rankdata(theirs))
+        auc_of_ranks(truth.churned, rankdata(theirs))
     ] * len(COUNTS)
     return curves
 
@@ -171,7 +172,7 @@ def _figure(
     truth = churned[rows]
     if metric == "brier":
         return float(np.mean((scores[:, rows] - truth) ** 2))
-    return float(np.mean([auc(truth, rankdata(drawn[rows])) for drawn in scores]))
+    return float(np.mean([auc_of_ranks(truth, rankdata(drawn[rows])) for drawn in scores]))
 
 
 def _rounded(name: str, value: Any, drawn: Any) -> dict[str, float]:

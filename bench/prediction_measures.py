@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 
 from finetune.baselines import BaselineScores
 from finetune.calibration import Floats
-from finetune.metrics import churn_metrics, spearman, tier_f1
+from finetune.metrics import auc_of_ranks, churn_metrics, spearman, tier_f1
 from finetune.spend_interval import Total
 
 MEASURES = (
@@ -113,15 +113,6 @@ def total_of_actual(truth: Truth, ends: SpendEnds) -> tuple[float, float, float]
     return float(total.expected / actual), float(total.low / actual), float(total.high / actual)
 
 
-def auc(churned: NDArray[np.bool_], ranks: Floats) -> float:
-    """Area under the ROC curve from ranks of the scores; NaN where all ended alike."""
-    left = int(churned.sum())
-    stayed = len(churned) - left
-    if not left or not stayed:
-        return float("nan")
-    return float((ranks[churned].sum() - left * (left + 1) / 2) / (left * stayed))
-
-
 def normalised_gini(spend: Floats, scores: Floats) -> float:
     """Gini of spend in the order of the scores, as a share of that in the true order.
 
@@ -166,7 +157,7 @@ def draw_measures(truth: Truth, systems: Mapping[str, System], draws: int, seed:
             values = found[name]
             if system.scores.churn is not None:
                 churn = system.scores.churn[drawn]
-                values["churn_auc"][draw] = auc(churned, rankdata(churn))
+                values["churn_auc"][draw] = auc_of_ranks(churned, rankdata(churn))
                 if "brier" in values:
                     values["brier"][draw] = np.mean((churn - churned) ** 2)
             if system.scores.spend is not None:

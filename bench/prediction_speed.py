@@ -132,8 +132,10 @@ def speed_lines(speed: dict[str, Any]) -> list[str]:
         f"{scoring['gemm_gflops']:.1f} (by MKL {scoring['mkl_gflops']:.1f}), MKL's of the model's "
         f"own shapes {scoring['own_shapes_gflops']:.1f}",
         f"fine-tuning {training['ours_per_s']:.2f} examples/s, plain peft "
-        f"{training['peft_per_s']:.2f}; label loss on {training['held_out']} held-out customers "
-        f"{training['ours_loss']:.4f} and {training['peft_loss']:.4f}, difference "
+        f"{training['peft_per_s']:.2f}; {training['epochs']} epochs are "
+        f"{training['time_vs_peft']:.1f} times as fast as its {training['peft_epochs']}; label "
+        f"loss on {training['held_out']} held-out customers {training['ours_loss']:.4f} and "
+        f"{training['peft_loss']:.4f}, difference "
         f"{training['loss_difference']:+.4f} +- {training['loss_difference_error']:.4f}",
         *(
             f"peak memory of scoring {customers} customers: {figures['peak_mib']:.0f} MiB "

@@ -13,7 +13,6 @@ rendering, prior, calibration, parts and file) is what `patron score` does.
 
 import argparse
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -41,13 +40,16 @@ from finetune.adapter import (
 )
 from finetune.base_model import find_base_model, load_base_model
 from finetune.batch_scoring import CHUNK_SIZE, score_shop
+from finetune.blend import Blend
 from retrieval.events import CUSTOMER_ID, EVENT_ID, ORDER_ID
 from retrieval.progress import Progress
 from retrieval.shop import Shop, write_atomically
 
 SIZES = (2_000, 20_000)
 _SOURCE_CUSTOMERS = 500
-_MIB = 1024  # kB, the unit of ru_maxrss
+_MIB = 1024  # kB, the unit of /proc
+# Both sides are asked, whatever the shipped adapter's own shares are.
+_BLEND = Blend(churn=0.5, tier=0.5, spend=0.5)
 
 
 def main() -> None:
@@ -159,7 +161,11 @@ def _install_narrow_adapter(shop: Shop, copy: Shop, folder: Path) -> None:
     lora = LoraSettings(rank=4, layers=1)
     state = lora_state(trainable(add_lora(load_base_model(files), lora)))
     manifest = replace(
-        read_manifest(source), base_model=files.name, base_sha256=files.sha256, lora=lora
+        read_manifest(source),
+        base_model=files.name,
+        base_sha256=files.sha256,
+        lora=lora,
+        blend=_BLEND,
     )
     write_atomically(folder / WEIGHTS_FILE, weights_bytes(state))
     write_atomically(folder / MANIFEST_FILE, manifest.to_json().encode())
@@ -168,7 +174,13 @@ def _install_narrow_adapter(shop: Shop, copy: Shop, folder: Path) -> None:
 
 
 def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MIB
+    """Of this process since it began; `ru_maxrss` would be that of the one that started it."""
+    (line,) = (
+        line
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        if line.startswith("VmHWM:")
+    )
+    return int(line.split()[1]) / _MIB
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.metrics import roc_auc_score
 
 from finetune.calibration import Floats
 from finetune.chance_model import ChanceModel, fit_chance_model
 from finetune.customer_features import customer_features
 from finetune.held_out import is_held_out
 from finetune.labels import Example
+from finetune.metrics import auc_of_ranks
 from retrieval.history import usual_spend
 
 _FOLD_SEED = 1
@@ -139,11 +139,12 @@ class _Window:
     def signals(self, rows: Any = slice(None)) -> tuple[float, float, float]:
         """AUC above one half, rank correlation of spend, share that left less the foreseen."""
         churned, chances = self._churned[rows], self._chances[rows]
-        signal = float(roc_auc_score(churned, chances)) - 0.5 if 0 < churned.mean() < 1 else 0.0
+        varied = 0 < churned.mean() < 1
+        signal = auc_of_ranks(churned, rankdata(chances)) - 0.5 if varied else 0.0
         spends, usual = self._spends[rows], self._usual[rows]
-        varied = spends.std() > 0 and usual.std() > 0
         # On ranks of the whole window; a resample's own ranks would cost more and say the same.
-        correlation = float(np.corrcoef(spends, usual)[0, 1]) if varied else 0.0
+        spread = spends.std() > 0 and usual.std() > 0
+        correlation = float(np.corrcoef(spends, usual)[0, 1]) if spread else 0.0
         return signal, correlation, float(churned.mean() - chances.mean())
 
     def resampled(self, draws: np.random.Generator) -> tuple[float, float, float]:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
 
 from finetune.calibration import Floats
 from finetune.gate_verdict import GateRow
 from finetune.labels import Example, tier_of
+from finetune.metrics import auc_of_ranks
 from finetune.prior import Answers
 
 _DRAWS = 1000
@@ -76,10 +77,10 @@ def _row(name: str, pair: list[Floats], draws: NDArray[np.int_], allowed: float)
 def _auc_row(
     chances: list[Floats], churned: NDArray[np.bool_], draws: NDArray[np.int_], tolerance: float
 ) -> GateRow:
-    current, new = (float(roc_auc_score(churned, side)) for side in chances)
+    current, new = (auc_of_ranks(churned, rankdata(side)) for side in chances)
     drops = [
-        roc_auc_score(churned[rows], chances[0][rows])
-        - roc_auc_score(churned[rows], chances[1][rows])
+        auc_of_ranks(churned[rows], rankdata(chances[0][rows]))
+        - auc_of_ranks(churned[rows], rankdata(chances[1][rows]))
         for rows in draws
         if 0 < churned[rows].mean() < 1
     ]

@@ -12,7 +12,6 @@ from bench.prediction_measures import (
     SpendEnds,
     System,
     Truth,
-    auc,
     decile_mape,
     deciles,
     draw_measures,
@@ -23,6 +22,7 @@ from bench.prediction_measures import (
 from bench.report import Report
 from finetune.baselines import BaselineScores
 from finetune.calibration import Floats
+from finetune.metrics import auc_of_ranks
 from finetune.season import Backcast, Seasons
 from finetune.spend_interval import Total, fit_spend_interval
 
@@ -80,8 +80,8 @@ def test_measures_agree_with_the_truth_and_stay_away_where_not_answered() -> Non
 
 
 def test_area_is_unknown_where_all_ended_alike() -> None:
-    assert np.isnan(auc(np.ones(3, dtype=bool), np.arange(3.0)))
-    assert auc(np.array([True, False]), np.array([1.5, 1.5])) == 0.5
+    assert np.isnan(auc_of_ranks(np.ones(3, dtype=bool), np.arange(3.0)))
+    assert auc_of_ranks(np.array([True, False]), np.array([1.5, 1.5])) == 0.5
 
 
 def test_draws_are_the_same_for_all_systems_and_agree_with_the_whole() -> None:

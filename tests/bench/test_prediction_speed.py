@@ -1,6 +1,7 @@
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -69,6 +70,12 @@ def test_memory_is_measured_on_shops_of_the_sizes_asked_for(shop: Shop, tmp_path
     assert {size: figures["customers"] for size, figures in found.items()} == {"30": 30, "130": 130}
     assert all(figures["peak_mib"] > 100 for figures in found.values())
     assert not (tmp_path / "speed-memory").exists()
+
+
+def test_memory_is_not_that_of_the_process_that_started_it(shop: Shop, tmp_path: Path) -> None:
+    held = np.ones(2_000_000_000 // 8)
+    found = measure_memory(shop, tmp_path, seed=7, progress=no_progress, sizes=(30,))
+    assert found["30"]["peak_mib"] < held.nbytes / 2**20
 
 
 def test_lines_say_which_bars_hold() -> None:

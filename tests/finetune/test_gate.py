@@ -33,7 +33,10 @@ TRAINING = TrainingSettings(epochs=2, batch_size=16, learning_rate=5e-3)
 OPTIONS: dict[str, Any] = {
     "lora": LORA, "settings": TRAINING, "cutoffs": 1, "start": Start.SCRATCH,
 }  # fmt: skip
-TYPED = "--cutoffs 1 --epochs 2 --batch-size 16 --learning-rate 5e-3 --rank 4 --layers 2"
+TYPED = (
+    "--cutoffs 1 --epochs 2 --batch-size 16 --learning-rate 5e-3 "
+    "--rank 4 --base-layers 3 --layers 2"
+)
 
 
 @pytest.fixture(scope="module")

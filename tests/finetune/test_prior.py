@@ -3,11 +3,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
 from finetune.chance_model import fit_chance_model
 from finetune.labels import Example
-from finetune.prior import Prior, fit_prior
+from finetune.prior import _READ, Prior, fit_prior
 from finetune.prior_features import PRIOR_FEATURES, prior_features
 from retrieval.shop import ChurnDefinition
 from tests.finetune.hand_made import past_of
@@ -124,6 +125,25 @@ def test_its_level_follows_the_rhythm_where_churn_is_silence(
 def test_its_level_stays_where_churn_is_a_decline(windows: list[list[Example]]) -> None:
     prior = fit_prior(windows, _CUTS, 90)
     assert prior.levelled([example.past for example in windows[0]]) == prior
+
+
+def test_age_moves_neither_churn_nor_tiers(windows: list[list[Example]]) -> None:
+    prior = fit_prior(windows, _CUTS, 90)
+    features = prior_features([example.past for example in windows[0]], 90)
+    older = features.copy()
+    older[:, [PRIOR_FEATURES.index("recency"), PRIOR_FEATURES.index("T")]] += 1.0
+    known, moved = prior.answers_of(features), prior.answers_of(older)
+    np.testing.assert_array_equal(known.churn, moved.churn)
+    np.testing.assert_array_equal(known.tiers, moved.tiers)
+    assert (known.spend != moved.spend).any()  # the rhythm reads it
+
+
+def test_the_network_has_its_share_in_churn(windows: list[list[Example]]) -> None:
+    prior = fit_prior(windows, _CUTS, 90)
+    features = prior_features([example.past for example in windows[0]], 90)
+    counted = prior.churn.chances(features[:, _READ])
+    odds = 0.7 * logit(counted) + 0.3 * prior.spend.network.churn_odds(features)
+    np.testing.assert_allclose(prior.answers_of(features).churn, expit(odds))
 
 
 def test_a_window_without_customers_changes_nothing(windows: list[list[Example]]) -> None:
