@@ -35,7 +35,7 @@ bench-recommendation: $(VENV)/.installed
 # Likewise for churn and value.
 bench-prediction: $(VENV)/.installed
 	$(BIN)/patron demo --build-only --shop $(SHOP)
-	$(BIN)/python -m bench.prediction --shop $(SHOP)
+	$(BIN)/python -m bench.prediction --shop $(SHOP) --speed
 
 # The ledger under 64 processes and 200 kills.
 bench-ledger: $(VENV)/.installed
