@@ -2,8 +2,6 @@
 
 import copy
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,6 +14,7 @@ from transformers import (
 from agent.chat_model import first_line, note_prompt
 from agent.grounding import may_become_grounded
 from finetune.base_model import BaseModelFiles, load_base_model
+from finetune.one_thread import one_thread
 
 # A wording longer than its note by more than this would fail the check anyway.
 _SPARE_TOKENS = 12
@@ -46,7 +45,9 @@ class LocalChatModel:
         """One sentence that says the note; unchecked."""
         tokens = self._tokenizer(note_prompt(note))["input_ids"]
         most = len(self._tokenizer(note)["input_ids"]) + _SPARE_TOKENS
-        with self._lock, _one_thread():
+        # A token at a time is bound by memory, and threads that wait for one another stall when
+        # anything else runs.
+        with self._lock, one_thread():
             written = self._generate(tokens, most, note)
         return first_line(self._tokenizer.decode(written, skip_special_tokens=True))
 
@@ -84,18 +85,3 @@ class _Strayed:
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
         written = self._tokenizer.decode(input_ids[0, self._start :])
         return torch.tensor([not may_become_grounded(written, self._note)])
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Decode on one thread.
-
-    A token at a time is bound by memory, and threads that wait for one another stall when
-    anything else runs.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -5,8 +5,7 @@ Probabilistic Model for Customer Lifetime Value Prediction"). Alone it is no bet
 errs elsewhere, so that a mix with them foresees spend better than either.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from finetune.calibration import Floats
 from finetune.held_out import is_held_out
+from finetune.one_thread import one_thread
 from finetune.spread import varies
 
 _WIDTH, _DROPOUT = 32, 0.2
@@ -118,7 +118,8 @@ def fit_prior_network(
         spends=_tensor(spends / scale),
         trust=_tensor(trust),
     )
-    with _one_thread():
+    # Products this small are slower on several threads, and end in other last digits.
+    with one_thread():
         epochs = _epochs(data, customer_ids)
         everybody = torch.arange(len(features))
         members = [_train(data, everybody, epochs, seed, None)[0] for seed in range(_SEEDS)]
@@ -129,17 +130,6 @@ def fit_prior_network(
         width=tuple(width.tolist()),
         members=tuple(_layers(member) for member in members),
     )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Products this small are slower on several threads, and end in other last digits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
