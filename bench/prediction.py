@@ -4,9 +4,11 @@
 
 Complete Journey (churn is decline of spend), Online Retail and CDNOW (churn is no purchase), split
 by time. All peers are fitted on the training cut-off alone; Patron's prior learns from it and from
-up to two earlier cut-offs, whose outcomes end before the test cut-off too. The language model is
-judged on Complete Journey, with the demonstration shop's current adapter. CDNOW is judged on 4,000
-customers drawn once; the others on all known at the test cut-off.
+up to two earlier cut-offs, whose outcomes end before the test cut-off too, and has a voice from the
+other shops measured. The language model is judged on Complete Journey, with the demonstration
+shop's current adapter; in that one the voice is patron-base, which has seen the training windows of
+all three. CDNOW is judged on 4,000 customers drawn once; the others on all known at the test
+cut-off.
 
 Where all three shops are measured, each is also foreseen from the other two: on day one, without a
 label (sets `SHOP, day one`), and with 64, 256 and 1,024 labelled customers (`SHOP, 64 labels`).
@@ -31,7 +33,12 @@ from typing import Any
 import numpy as np
 
 from bench.prediction_day_one import OURS as DAY_ONE
-from bench.prediction_day_one import Judged, add_share_of_in_shop, leave_one_out
+from bench.prediction_day_one import (
+    Judged,
+    add_share_of_in_shop,
+    learn_elsewhere,
+    leave_one_out,
+)
 from bench.prediction_few_labels import compare_few_labels, plot_few_labels
 from bench.prediction_intervals import prior_interval, with_interval
 from bench.prediction_measures import (
@@ -53,6 +60,7 @@ from bench.report import Report
 from bench.shops import BenchShop, open_bench_shops
 from finetune.adapter import current_adapter
 from finetune.base_model import find_base_model
+from finetune.cross_shop import CrossShopPrior
 from finetune.evaluation import as_scores, patron_scores
 from finetune.labels import Example, build_labels, tier_of, tier_thresholds
 from finetune.lora_predictor import LoraPredictor
@@ -76,10 +84,13 @@ def main() -> None:
     report = Report(seed=arguments.seed)
     judged: list[Judged] = []
     with progress_bars() as progress:
-        for bench in open_bench_shops(arguments.work, arguments.data, arguments.sets, progress):
-            judged.append(_measure(bench, arguments, report, progress))
-        if len(judged) > 1:
-            _from_other_shops(judged, arguments.work / "plots", report, progress)
+        shops = list(open_bench_shops(arguments.work, arguments.data, arguments.sets, progress))
+        elsewhere = learn_elsewhere(shops, progress)
+        for bench in shops:
+            others = elsewhere.get(bench.name)
+            judged.append(_measure(bench, others, arguments, report, progress))
+        if elsewhere:
+            _from_other_shops(judged, elsewhere, arguments.work / "plots", report, progress)
         found: dict[str, Any] = {"rows": report.rows, "differences": report.differences}
         if arguments.speed:
             found["speed"] = measure_speed(
@@ -113,9 +124,13 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measure(
-    bench: BenchShop, arguments: argparse.Namespace, report: Report, progress: Progress
+    bench: BenchShop,
+    elsewhere: CrossShopPrior | None,
+    arguments: argparse.Namespace,
+    report: Report,
+    progress: Progress,
 ) -> Judged:
-    """Everything about one shop that is learnt in it."""
+    """Everything about one shop that is learnt in it, with what is learnt elsewhere."""
     settings = bench.shop.settings
     windows = _learning_windows(bench, progress)
     thresholds = tier_thresholds([example.spend for example in windows[0]], settings)
@@ -136,7 +151,11 @@ def _measure(
             Shop.open(arguments.shop), bench, pasts, thresholds, report, progress
         )
     prior = fit_prior(
-        windows, thresholds, settings.churn.horizon_days, settings.churn.definition
+        windows,
+        thresholds,
+        settings.churn.horizon_days,
+        settings.churn.definition,
+        other_shops=elsewhere,
     ).levelled(pasts)
     systems["patron_prior"] = with_interval(
         System(scores=as_scores(prior.answers(pasts)), money=True),
@@ -161,11 +180,15 @@ def _measure(
 
 
 def _from_other_shops(
-    shops: Sequence[Judged], plots: Path, report: Report, progress: Progress
+    shops: Sequence[Judged],
+    elsewhere: Mapping[str, CrossShopPrior],
+    plots: Path,
+    report: Report,
+    progress: Progress,
 ) -> None:
     """Each shop without a label, and with a few, from what the other shops teach."""
     curves = {}
-    for left_out in leave_one_out(shops, report, progress):
+    for left_out in leave_one_out(shops, elsewhere, report):
         name = left_out.judged.bench.name
         compare(f"{name}, day one", left_out.judged.truth, left_out.systems, report, ours=DAY_ONE)
         add_share_of_in_shop(left_out, report)

@@ -65,16 +65,34 @@ class LeftOut:
     systems: Mapping[str, System]
 
 
-def leave_one_out(shops: Sequence[Judged], report: Report, progress: Progress) -> Iterator[LeftOut]:
-    """Foresee each shop from the others."""
+def learn_elsewhere(shops: Sequence[BenchShop], progress: Progress) -> dict[str, CrossShopPrior]:
+    """What the others teach of each shop, by its name; nothing where there is one alone."""
+    if len(shops) < 2:
+        return {}
     windows = []
-    for number, judged in enumerate(shops):
+    for number, bench in enumerate(shops):
         progress("Windows of other shops", number, len(shops))
-        windows += shop_windows(judged.bench)
+        windows += shop_windows(bench)
     progress("Windows of other shops", len(shops), len(shops))
+    return {
+        bench.name: fit_cross_shop([window for window in windows if window.shop != bench.name])
+        for bench in shops
+    }
+
+
+def leave_one_out(
+    shops: Sequence[Judged], elsewhere: Mapping[str, CrossShopPrior], report: Report
+) -> Iterator[LeftOut]:
+    """Foresee each shop from the others.
+
+    Args:
+        shops: which.
+        elsewhere: what the others teach of each, see `learn_elsewhere`.
+        report: told of the models.
+    """
     for judged in shops:
         bench = judged.bench
-        prior = fit_cross_shop([window for window in windows if window.shop != bench.name])
+        prior = elsewhere[bench.name]
         customers = list(read_pasts(bench.shop.log, bench.test_cutoff))
         day_one = day_one_of(prior, bench, customers)
         pasts = judged.task.pasts

@@ -27,6 +27,7 @@ from retrieval.shop import Shop, ShopSettings, write_atomically
 WEIGHTS_FILE = "adapter.safetensors"
 MANIFEST_FILE = "manifest.json"
 PRIOR_FILE = "prior.json"
+HELD_OUT_PRIOR_FILE = "prior_held_out.json"
 _CURRENT_FILE = "current"
 _TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -263,13 +264,28 @@ def load_prior(folder: Path, manifest: Manifest) -> Prior | None:
     file = folder / PRIOR_FILE
     if manifest.blend == Blend() and not file.exists():
         return None
+    return _read_prior(file, "Make it again: patron finetune --keep-weights --shop DIR")
+
+
+def load_held_out_prior(folder: Path, manifest: Manifest) -> Prior | None:
+    """The prior that never learnt from the customers held out, by which it is judged on them.
+
+    In an adapter without one, the prior that answers is that, or is judged the better for it.
+
+    Raises:
+        AdapterError: a prior is damaged, or the only one is missing.
+    """
+    file = folder / HELD_OUT_PRIOR_FILE
+    if not file.exists():
+        return load_prior(folder, manifest)
+    return _read_prior(file, f"Remove it: the adapter is then judged by its {PRIOR_FILE}.")
+
+
+def _read_prior(file: Path, hint: str) -> Prior:
     try:
         return Prior.from_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise AdapterError(
-            f"The adapter's {file} cannot be used: {error}.",
-            hint="Make it again: patron finetune --keep-weights --shop DIR",
-        ) from error
+        raise AdapterError(f"The adapter's {file} cannot be used: {error}.", hint=hint) from error
 
 
 def install_adapter(shop: Shop, source: Path) -> Manifest:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import expit, logit
+from scipy.special import expit
 from scipy.stats import norm
 
 from finetune.calibration import Floats
 from finetune.cross_shop import CrossShopPrior
+from finetune.odds import log_odds, shift_to
 from finetune.prior import Answers
 from finetune.scale_free_features import ShopScale, measure_shop
 from finetune.shop_windows import Described, describe
@@ -22,7 +23,6 @@ from retrieval.shop import ChurnDefinition
 
 _LEAST_CHANCE = 1e-6
 _LEAST_MEAN = 1e-3
-_MOST_SHIFT = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,8 @@ class DayOne:
 
     def churn_log_odds(self, described: Described) -> Floats:
         """Log odds of leaving `[n]`."""
-        return _log_odds(self.prior.churn(described, self.definition)) + self.churn_shift
+        chances = self.prior.churn(described, self.definition)
+        return log_odds(chances, _LEAST_CHANCE) + self.churn_shift
 
     def spend_interval(
         self,
@@ -177,15 +178,17 @@ def fit_day_one(
     """
     scale = measure_shop(pasts, horizon_days)
     described = describe(pasts, horizon_days, scale, lm_log_odds)
-    silent_shift = _shift(
-        prior.churn(described, ChurnDefinition.INACTIVE),
+    silent_shift = shift_to(
         float(described.foreseen.no_purchase.mean()),
+        log_odds(prior.churn(described, ChurnDefinition.INACTIVE), _LEAST_CHANCE),
+        _LEAST_MEAN,
     )
     spends = _spends(prior, described, silent_shift)
     churn_shift = silent_shift
     if definition is ChurnDefinition.DECLINE:
         declines = float(spends.below(np.maximum(described.usual, 1.0) / 2).mean())
-        churn_shift = _shift(prior.churn(described, definition), declines)
+        odds = log_odds(prior.churn(described, definition), _LEAST_CHANCE)
+        churn_shift = shift_to(declines, odds, _LEAST_MEAN)
     return DayOne(
         prior=prior,
         scale=scale,
@@ -198,21 +201,11 @@ def fit_day_one(
 
 
 def _spends(prior: CrossShopPrior, described: Described, silent_shift: float) -> _Spends:
-    odds = _log_odds(prior.churn(described, ChurnDefinition.INACTIVE)) + silent_shift
-    silent = np.clip(expit(odds), _LEAST_CHANCE, 1 - _LEAST_CHANCE)
+    silent_odds = log_odds(prior.churn(described, ChurnDefinition.INACTIVE), _LEAST_CHANCE)
+    silent = np.clip(expit(silent_odds + silent_shift), _LEAST_CHANCE, 1 - _LEAST_CHANCE)
     buying = np.maximum(prior.spend(described), _LEAST_CHANCE) / (1 - silent)
     return _Spends(
         silent=silent,
         middle=np.log(buying) - prior.spread**2 / 2,
         spread=prior.spread,
     )
-
-
-def _shift(chances: Floats, mean: float) -> float:
-    """What must be added to the log odds of chances, so that their mean is the one given."""
-    odds, target = _log_odds(chances), float(np.clip(mean, _LEAST_MEAN, 1 - _LEAST_MEAN))
-    return float(brentq(lambda move: expit(odds + move).mean() - target, -_MOST_SHIFT, _MOST_SHIFT))
-
-
-def _log_odds(chances: Floats) -> Floats:
-    return np.asarray(logit(np.clip(chances, _LEAST_CHANCE, 1 - _LEAST_CHANCE)))

@@ -14,6 +14,7 @@ from typing import TypeGuard
 import numpy as np
 
 from finetune.calibration import Floats
+from finetune.cross_shop_churn import cross_shop_names
 from finetune.day_one_predictor import DayOnePredictor
 from finetune.errors import AdapterError
 from finetune.lora_predictor import LoraPredictor
@@ -23,8 +24,9 @@ from finetune.prior_features import (
     FADING_DAYS,
     FADING_SPEND,
     FADING_SPEND_BY_USUAL,
+    KEPT_ITEMS,
     PRIOR_FEATURES,
-    prior_features,
+    UNITS_A_LINE,
 )
 from finetune.scoring import calibrated_answers, season_factor
 from retrieval.history import History, usual_spend
@@ -51,7 +53,7 @@ class HistoryLine:
 
     Attributes:
         beginning: matches this line and no other, whatever titles hold.
-        features: columns of `prior_features` that say what the line says.
+        features: columns of the prior's rows that say what the line says.
     """
 
     beginning: re.Pattern[str]
@@ -67,6 +69,16 @@ LINES: Mapping[LineKind, HistoryLine] = {
             "since_last_by_gap",
             "since_last_by_longest_gap",
             "gap_spread",
+            *cross_shop_names(
+                "bg_nbd_no_purchase",
+                "bg_nbd_purchases",
+                "since_last_by_horizon",
+                "since_last_by_gap",
+                "since_last_by_longest_gap",
+                "since_last_by_shop_gap",
+                "gap_spread",
+                "rank_of_since_last",
+            ),
         ),
     ),
     LineKind.RECENT: HistoryLine(
@@ -77,11 +89,26 @@ LINES: Mapping[LineKind, HistoryLine] = {
             "spend_last_sixth",
             *FADING_SPEND_BY_USUAL,
             *FADING_SPEND,
+            *cross_shop_names(
+                "spend_last_horizon_by_usual",
+                "spend_last_third_by_usual",
+                "spend_last_sixth_by_usual",
+            ),
         ),
     ),
     LineKind.USUAL: HistoryLine(
         beginning=re.compile(r"Usual \S+ per "),
-        features=("usual_spend", "spend_before_by_usual", "amount_spread"),
+        features=(
+            "usual_spend",
+            "spend_before_by_usual",
+            "amount_spread",
+            *cross_shop_names(
+                "bg_nbd_spend_by_usual",
+                "spend_before_by_usual",
+                "amount_spread",
+                "rank_of_usual_spend",
+            ),
+        ),
     ),
     LineKind.ORDER_DAYS: HistoryLine(
         beginning=re.compile(r"Orders by "),
@@ -91,22 +118,45 @@ LINES: Mapping[LineKind, HistoryLine] = {
             "days_by_usual_last_third",
             "busy_share",
             *FADING_DAYS,
+            *cross_shop_names(
+                "order_days_a_horizon",
+                "days_last_horizon_by_usual",
+                "days_last_third_by_usual",
+                "busy_share",
+            ),
         ),
     ),
     LineKind.TOTALS: HistoryLine(
         beginning=re.compile(r"In all \d+ orders? in "),
-        features=("recency", "frequency", "T", "monetary_value", "items_an_order"),
+        features=(
+            "recency",
+            "frequency",
+            "T",
+            "monetary_value",
+            "items_an_order",
+            UNITS_A_LINE,
+            *cross_shop_names(
+                "age_by_horizon",
+                "order_days",
+                "rank_of_age",
+                "rank_of_order_days",
+                "rank_of_average_order",
+                "rank_of_items_an_order",
+            ),
+        ),
     ),
     LineKind.FAVOURITES: HistoryLine(
-        beginning=re.compile(r"Often buys "), features=("repeat_share",)
+        beginning=re.compile(r"Often buys "),
+        features=("repeat_share", *KEPT_ITEMS, *cross_shop_names("repeat_share")),
     ),
     LineKind.BASKET: HistoryLine(
         # An amount is one word, a span of days is not.
         beginning=re.compile(r"Last order \S+: "),
-        features=("last_order_by_average",),
+        features=("last_order_by_average", *cross_shop_names("last_order_by_average")),
     ),
     LineKind.RETURNS: HistoryLine(
-        beginning=re.compile(r"Returned goods worth "), features=("returned_share",)
+        beginning=re.compile(r"Returned goods worth "),
+        features=("returned_share", *cross_shop_names("returned_share")),
     ),
 }
 """Every line of the template with the features that say the same; a feature has one line."""
@@ -207,7 +257,7 @@ def explain(
         predictor,
         prior,
         [history, *_each_left_out(history)],
-        _each_neutral(past, horizon, kinds, prior),
+        _each_neutral(past, kinds, prior),
         _usual_spends(past, horizon, kinds, prior),
     )
     tier = int(np.argmax(answers.tiers[0]))
@@ -237,15 +287,12 @@ def _each_left_out(history: History) -> list[History]:
     return [replace(history, lines=lines[:at] + lines[at + 1 :]) for at in range(len(lines))]
 
 
-def _each_neutral(
-    past: CustomerPast, horizon_days: int, kinds: Sequence[LineKind], prior: Prior
-) -> Floats:
+def _each_neutral(past: CustomerPast, kinds: Sequence[LineKind], prior: Prior) -> Floats:
     """The customer's features, then a row a line with that line's features neutral."""
-    rows = np.repeat(prior_features([past], horizon_days), len(kinds) + 1, axis=0)
+    rows = np.repeat(prior.rows([past]), len(kinds) + 1, axis=0)
     for row, kind in enumerate(kinds, start=1):
-        for feature in LINES[kind].features:
-            column = PRIOR_FEATURES.index(feature)
-            rows[row, column] = prior.neutral[column]
+        said = [name in LINES[kind].features for name in prior.features]
+        rows[row, said] = np.array(prior.neutral)[said]
     return rows
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from finetune.adapter import (
+    HELD_OUT_PRIOR_FILE,
     MANIFEST_FILE,
     PRIOR_FILE,
     WEIGHTS_FILE,
@@ -30,7 +31,7 @@ from finetune.scoring import calibrated_answers
 from finetune.season import Seasons, drawn_customers, read_seasons
 from finetune.slots import Slots
 from finetune.spend_interval import fit_spend_interval
-from finetune.training_window import TrainingWindow, learn_prior
+from finetune.training_window import TrainingWindow, learn_priors
 from retrieval.history import usual_spend
 from retrieval.orders import read_pasts
 from retrieval.progress import Progress
@@ -66,25 +67,26 @@ def finish_adapter(
     """
     weights = weights_bytes(dict(state))
     progress("Learning the prior", 0, 1)
-    learnt = learn_prior(shop, window)
+    # Shares are chosen by the prior that never saw the validation customers; the other answers.
+    held_out, learnt = learn_priors(shop, window)
     # Validation customers are asked about on the level of their own moment.
-    prior = learnt.levelled([example.past for example in window.examples])
-    if learnt.silence_gap is not None:
-        now = present(shop)
-        asked = drawn_customers(shop.log, now)
-        learnt = learnt.levelled(list(read_pasts(shop.log, now, asked)))
+    judged = held_out.levelled([example.past for example in window.examples])
+    now = present(shop)
+    asked = drawn_customers(shop.log, now)
+    learnt = learnt.levelled(list(read_pasts(shop.log, now, asked)))
     progress("Learning the prior", 1, 1)
     prior_text = learnt.to_json().encode()
     adapter_id = f"patron-{hashlib.sha256(weights + prior_text).hexdigest()[:10]}"
     building = folder / "adapter"
     write_atomically(building / WEIGHTS_FILE, weights)
     write_atomically(building / PRIOR_FILE, prior_text)
+    write_atomically(building / HELD_OUT_PRIOR_FILE, held_out.to_json().encode())
     validation = window.part(validation=True)
     draft = _manifest(shop, files, slots, window, lora, training, adapter_id)
     write_atomically(building / MANIFEST_FILE, draft.to_json().encode())
     predictor = LoraPredictor.load(building, files, shop.settings)
     logits = predictor.logits([window.histories[index] for index in validation], progress=progress)
-    manifest = _calibrated(draft, shop, window, validation, logits, prior)
+    manifest = _calibrated(draft, shop, window, validation, logits, judged)
     # Answers are given on today's level, so what counts as at risk lies on it, too.
     today = expit(logit(draft.base_rate) + manifest.blend.churn * learnt.churn_shift)
     manifest = replace(manifest, at_risk_above=at_risk_above(float(today)))

@@ -2,15 +2,22 @@
 
 Both adapters are judged on customers that neither has trained on, twice: at the newest cut-off
 with a whole horizon of outcomes, and at the newest one of the log as it was when the current
-adapter was made. Rows that came since cannot change the second, and whether they agree with what
-was known before is tested on its own (`finetune.log_break`); so a log cannot vouch for itself.
+adapter was made. Where a training had reached the outcomes, the prior that had not learnt from
+these customers stands in for the one that answers. Rows that came since cannot change the second,
+and whether they agree with what was known before is tested on its own (`finetune.log_break`); so a
+log cannot vouch for itself.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from finetune.adapter import Manifest, check_compatible, read_manifest
+from finetune.adapter import (
+    Manifest,
+    check_compatible,
+    load_held_out_prior,
+    read_manifest,
+)
 from finetune.base_model import BaseModelFiles
 from finetune.errors import AdapterError
 from finetune.gate_verdict import GateVerdict, GateWindow
@@ -19,6 +26,7 @@ from finetune.labels import Example, build_labels
 from finetune.log_break import BreakTest, compare_windows
 from finetune.lora_predictor import LoraPredictor
 from finetune.paired_losses import JudgedAnswers, compare_paired
+from finetune.prior import Prior
 from finetune.promotions import known_log_version
 from finetune.scoring import blended_answers
 from finetune.slots import build_slots
@@ -50,6 +58,10 @@ class _Labelled:
     tolerance: float
     examples: list[Example]
 
+    def is_later(self, learnt_until: datetime) -> bool:
+        """Whether all outcomes came after those that were learnt from."""
+        return self.examples[0].past.as_of >= learnt_until
+
     def judged_on(self, seeds: Sequence[int], learnt_until: datetime) -> tuple[list[Example], str]:
         """Customers to judge on, and who they are in words.
 
@@ -61,8 +73,7 @@ class _Labelled:
             for example in self.examples
             if all(is_held_out(example.past.customer_id, seed) for seed in seeds)
         ]
-        later = self.examples[0].past.as_of >= learnt_until
-        if len(held_out) < _FEWEST and later:
+        if len(held_out) < _FEWEST and self.is_later(learnt_until):
             return self.examples, "customers, whose outcomes here neither has seen"
         return held_out, "customers held out of both trainings"
 
@@ -87,6 +98,9 @@ def judge_adapter(
     Returns:
         None where the current adapter does not fit the shop any more, so that nothing answers
         until another takes its place.
+
+    Raises:
+        AdapterError: the prior by which an adapter is judged is damaged.
     """
     folders = (shop.adapters / current_id, shop.adapters / new_id)
     try:
@@ -96,12 +110,16 @@ def judge_adapter(
     except AdapterError:
         return None
     new = predictors[1].manifest
+    adapters = [
+        (predictor, load_held_out_prior(folder, predictor.manifest))
+        for folder, predictor in zip(folders, predictors, strict=True)
+    ]
     known_log, known = _known_window(shop, current)
     newest = _window(shop.log, shop, "newest window", _NEWEST_TOLERANCE)
     to_judge = [window for window in (known, newest) if window is not None]
     windows, reasons, notes = [], [], []
     for window in to_judge:
-        judged = _judge(shop, files, window, predictors, progress)
+        judged = _judge(shop, files, window, adapters, progress)
         if judged is None:
             notes.append(f"Too few customers to judge on in the {window.name}.")
             continue
@@ -170,16 +188,15 @@ def _judge(
     shop: Shop,
     files: BaseModelFiles,
     window: _Labelled,
-    predictors: Sequence[LoraPredictor],
+    adapters: Sequence[tuple[LoraPredictor, Prior | None]],
     progress: Progress,
 ) -> GateWindow | None:
-    manifests = [predictor.manifest for predictor in predictors]
+    manifests = [predictor.manifest for predictor, _ in adapters]
     horizon = shop.settings.churn.horizon_days
-    examples, whom = window.judged_on(
-        sorted({split_seed(manifest) for manifest in manifests}),
-        max(datetime.fromisoformat(manifest.train_cutoff) for manifest in manifests)
-        + timedelta(days=horizon),
-    )
+    newest = max(datetime.fromisoformat(manifest.train_cutoff) for manifest in manifests)
+    learnt_until = newest + timedelta(days=horizon)
+    seeds = sorted({split_seed(manifest) for manifest in manifests})
+    examples, whom = window.judged_on(seeds, learnt_until)
     left = sum(example.churned for example in examples)
     if len(examples) < _FEWEST or not 0 < left < len(examples):
         return None
@@ -187,8 +204,9 @@ def _judge(
     histories = render_examples(shop, files, examples)
     everybody = [example.past for example in window.examples]
     judged = []
-    for predictor in predictors:
-        prior = predictor.prior and predictor.prior.levelled(everybody)
+    for predictor, held_out in adapters:
+        prior = predictor.prior if window.is_later(learnt_until) else held_out
+        prior = prior and prior.levelled(everybody)
         answers = blended_answers(predictor, prior, pasts, histories, horizon, progress=progress)
         judged.append(JudgedAnswers(answers=answers, thresholds=predictor.manifest.thresholds))
     return GateWindow(

@@ -1,4 +1,7 @@
-"""Which customers are held out of training: by a hash of their id, the same on every machine."""
+"""Which customers are held out of training: by a hash of their id, the same on every machine.
+
+Only the prior that answers learns from them, after everything was chosen on them.
+"""
 
 import hashlib
 
@@ -9,7 +12,7 @@ FEWEST_CUSTOMERS = 40
 
 
 def is_held_out(customer_id: str, seed: int, share: float = VALIDATION_SHARE) -> bool:
-    """Whether a customer is among those that validate and that nothing is learnt from.
+    """Whether a customer is among those that validate and that training does not learn from.
 
     Args:
         customer_id: whose.

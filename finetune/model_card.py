@@ -64,14 +64,16 @@ up to {manifest.train_cutoff[:10]} and outcomes of the {manifest.horizon_days} d
 and belongs to that model, these prompts and these labels alone.
 
 Its answers are blended with a statistical prior that only counts (logistic regression, boosted
-trees and a small neural network, at several cut-offs). The prior's share: churn
+trees and a small neural network, at several cut-offs; in who leaves, patron-base, learnt in other
+shops, has a say). The prior's share: churn
 {manifest.blend.churn:.0%}, tier {manifest.blend.tier:.0%}, spend {manifest.blend.spend:.0%}.
+Once these were chosen, the prior learnt from the validation customers below, too.
 
 {_interval_line(manifest)}
 
 **How well**, on {manifest.validation_customers} other customers of the same window, on whom the
-epoch, the blend and the calibration were fitted (so these figures flatter it a little; run
-`patron evaluate` for the test window):
+epoch, the blend and the calibration were fitted, with a prior that had not seen them (so these
+figures flatter it a little; run `patron evaluate` for the test window):
 
 | measure | value |
 |---|---|

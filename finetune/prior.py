@@ -1,7 +1,8 @@
 """The statistical prior: what counting alone foresees of a customer, learnt at several cut-offs.
 
 It answers the predictor's three questions (churn, value tier, spend) from `prior_features`, and the
-calibrated answers blend it with the language model's; see `finetune.blend`.
+calibrated answers blend it with the language model's; see `finetune.blend`. In who leaves, what
+other shops teach has a say.
 """
 
 import json
@@ -9,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from finetune.calibration import Floats
 from finetune.chance_model import ChanceModel, fit_chance_model
+from finetune.cross_shop import CrossShopPrior
+from finetune.cross_shop_churn import CROSS_SHOP_FEATURES, CrossShopChurn
 from finetune.labels import Example
+from finetune.odds import log_odds, shift_to
 from finetune.prior_features import FADING_SPEND, PRIOR_FEATURES, prior_features
 from finetune.prior_network import fit_prior_network
 from finetune.rhythm import fit_rhythm
@@ -35,11 +38,12 @@ def _columns_without(unread: Sequence[str]) -> list[int]:
 # Churn and tiers read fading spend by the customer's own usual, not in money, too.
 _READ = _columns_without([*_AGE_BOUND, *FADING_SPEND])
 _READ_BY_NETWORK = _columns_without(_AGE_BOUND)
-# Of the log odds of leaving; the rest is the chance model's.
+# Of the shop's own log odds of leaving; the rest is the chance model's.
 _NETWORK_SHARE = 0.3
+# Of all log odds of leaving.
+_CROSS_SHOP_SHARE = 0.2
 _LEAST_CHANCE = 1e-4
 _MOST_ODDS = float(-logit(_LEAST_CHANCE))
-_FAR = 30.0
 # Of the log odds: rhythm corrects what age does, and must not overrule who left before.
 _MOST_SHIFT = 1.0
 
@@ -61,18 +65,24 @@ class Prior:
         horizon_days: over which they foresee.
         features: names of the columns they are given, so that another set is refused.
         churn: chance of leaving; the network that comes with `spend` has its share in it.
-        churn_shift: added to the log odds of leaving; see `levelled`.
+        cross_shop: who leaves other shops, with its share in who leaves; None without.
+        churn_level: added to the log odds of leaving, so that their mean chance at the newest
+            cut-off is the share who left there: earlier ones teach who leaves, not how many now.
+        churn_shift: added besides; see `levelled`.
         silence_gap: where churn is buying nothing, by how much the share who left exceeded the one
             that the shop's rhythm foresaw, older windows counting less; otherwise None.
         reaches: chance of reaching each tier above the lowest.
         spend: expected spend.
-        neutral: mean of each feature over the examples, older windows counting less: what stands
-            in for a feature that is taken away.
+        neutral: mean of each feature over the examples, older windows counting less; of those that
+            other shops' voice reads, over the customers it was levelled on. It stands in for a
+            feature that is taken away.
     """
 
     horizon_days: int
     features: tuple[str, ...]
     churn: ChanceModel
+    cross_shop: CrossShopChurn | None
+    churn_level: float
     churn_shift: float
     silence_gap: float | None
     reaches: tuple[ChanceModel, ...]
@@ -81,7 +91,14 @@ class Prior:
 
     def answers(self, pasts: Sequence[CustomerPast]) -> Answers:
         """Answers for customers, in their order."""
-        return self.answers_of(prior_features(pasts, self.horizon_days))
+        return self.answers_of(self.rows(pasts))
+
+    def rows(self, pasts: Sequence[CustomerPast]) -> Floats:
+        """What it reads of customers `[n, features]`, in the order of `features`."""
+        own = prior_features(pasts, self.horizon_days)
+        if self.cross_shop is None:
+            return own
+        return np.column_stack([own, self.cross_shop.features(pasts, self.horizon_days)])
 
     def levelled(self, pasts: Sequence[CustomerPast]) -> "Prior":
         """The prior on the level of a moment, which needs no label.
@@ -89,37 +106,53 @@ class Prior:
         A shop's customers grow older, and more of them fall silent. How many buy nothing, the
         shop's rhythm (BG/NBD) foresees of any age; who, the models know better. So their mean is
         moved to what rhythm says, corrected by how far that was off where outcomes are known.
-        Where churn is a decline, rhythm has nothing to say and nothing is moved. Tiers and spend
-        stay as they are. What is stored with an adapter is the level of the day it was made.
+        Where churn is a decline, rhythm has nothing to say and nothing is moved. What is usual in
+        the shop, by which other shops' lessons are read, is measured anew. Tiers and spend stay as
+        they are. What is stored with an adapter is the level of the day it was made.
 
         Args:
             pasts: all customers of the shop at that moment, or many drawn from them.
-        """
-        if self.silence_gap is None or not pasts:
-            return self
-        features = prior_features(pasts, self.horizon_days)
-        rhythm = float(self.spend.rhythm.silence(features, self.horizon_days).mean())
-        target = np.clip(rhythm + self.silence_gap, _LEAST_CHANCE, 1 - _LEAST_CHANCE)
-        odds = self._churn_odds(features)
-        shift = brentq(lambda move: expit(odds + move).mean() - target, -_FAR, _FAR)
-        return replace(self, churn_shift=float(np.clip(shift, -_MOST_SHIFT, _MOST_SHIFT)))
 
-    def answers_of(self, features: Floats) -> Answers:
-        """Answers from rows of `prior_features` `[n, features]`."""
+        Raises:
+            TrainingError: with other shops' voice: none of them was observed for any time.
+        """
+        if not pasts:
+            return self
+        here = self
+        if self.cross_shop is not None:
+            here = _voiced(self, self.cross_shop.at(pasts, self.horizon_days), pasts)
+        if self.silence_gap is None:
+            return here
+        rows = here.rows(pasts)
+        rhythm = float(self.spend.rhythm.silence(_own(rows), self.horizon_days).mean())
+        shift = shift_to(rhythm + self.silence_gap, here._churn_odds(rows), _LEAST_CHANCE)
+        return replace(here, churn_shift=float(np.clip(shift, -_MOST_SHIFT, _MOST_SHIFT)))
+
+    def answers_of(self, rows: Floats) -> Answers:
+        """Answers from what `rows` makes `[n, features]`."""
+        features = _own(rows)
         read = features[:, _READ]
         reached = np.column_stack([model.chances(read) for model in self.reaches])
         # A higher tier cannot be likelier to be reached than a lower one.
         reached = np.minimum.accumulate(reached, axis=1)
-        edges = np.column_stack([np.ones(len(features)), reached, np.zeros(len(features))])
+        edges = np.column_stack([np.ones(len(rows)), reached, np.zeros(len(rows))])
         return Answers(
-            churn=np.asarray(expit(self._churn_odds(features) + self.churn_shift)),
+            churn=np.asarray(expit(self._churn_odds(rows) + self.churn_shift)),
             tiers=-np.diff(edges, axis=1),
             spend=self.spend.expected(features),
         )
 
-    def _churn_odds(self, features: Floats) -> Floats:
+    def _churn_odds(self, rows: Floats) -> Floats:
         """Log odds of leaving, before the shift."""
-        counted = _odds(self.churn.chances(features[:, _READ]))
+        odds = self._own_churn_odds(_own(rows))
+        if self.cross_shop is not None:
+            others = self.cross_shop.log_odds(_cross_shop(rows))
+            odds = (1 - _CROSS_SHOP_SHARE) * odds + _CROSS_SHOP_SHARE * others
+        return np.asarray(odds + self.churn_level)
+
+    def _own_churn_odds(self, features: Floats) -> Floats:
+        """What the shop's own outcomes taught of them."""
+        counted = log_odds(self.churn.chances(features[:, _READ]), _LEAST_CHANCE)
         network = np.clip(self.spend.network.churn_odds(features), -_MOST_ODDS, _MOST_ODDS)
         return np.asarray((1 - _NETWORK_SHARE) * counted + _NETWORK_SHARE * network)
 
@@ -136,12 +169,16 @@ class Prior:
         """
         try:
             document = json.loads(text)
-            if tuple(document["features"]) != PRIOR_FEATURES:
+            others = document["cross_shop"]
+            known = PRIOR_FEATURES if others is None else (*PRIOR_FEATURES, *CROSS_SHOP_FEATURES)
+            if tuple(document["features"]) != known:
                 raise ValueError("it reads other features than this version makes")
             return cls(
                 horizon_days=document["horizon_days"],
                 features=tuple(document["features"]),
                 churn=ChanceModel.from_json(document["churn"]),
+                cross_shop=None if others is None else CrossShopChurn.from_json(others),
+                churn_level=document["churn_level"],
                 churn_shift=document["churn_shift"],
                 silence_gap=document["silence_gap"],
                 reaches=tuple(ChanceModel.from_json(model) for model in document["reaches"]),
@@ -157,6 +194,8 @@ def fit_prior(
     thresholds: Sequence[float],
     horizon_days: int,
     definition: ChurnDefinition = ChurnDefinition.DECLINE,
+    *,
+    other_shops: CrossShopPrior | None = None,
 ) -> Prior:
     """Fit on labelled windows.
 
@@ -165,6 +204,11 @@ def fit_prior(
         thresholds: spend (minor units) at which each tier above the lowest begins.
         horizon_days: of the labels.
         definition: of churn in the labels.
+        other_shops: what they teach has a share in who leaves; without, there is none.
+
+    Raises:
+        TrainingError: there are no customers at the newest cut-off, or none was observed for any
+            time.
     """
     rows = [
         prior_features([example.past for example in window], horizon_days) for window in windows
@@ -189,18 +233,46 @@ def fit_prior(
     if definition is ChurnDefinition.INACTIVE:
         foreseen = rhythm.silence(features, horizon_days)
         silence_gap = float(np.average(churned - foreseen, weights=trust))
-    return Prior(
+    own = Prior(
         horizon_days=horizon_days,
         features=PRIOR_FEATURES,
         churn=fit_chance_model(read, churned, trust),
+        cross_shop=None,
+        churn_level=0.0,
         churn_shift=0.0,
         silence_gap=silence_gap,
         reaches=tuple(fit_chance_model(read, spends >= cut, trust) for cut in thresholds),
         spend=fit_spend_model(features, spends, trust, rhythm, network, horizon_days),
         neutral=tuple(float(mean) for mean in np.average(features, axis=0, weights=trust)),
     )
+    newest = [example.past for example in windows[0]]
+    prior = own
+    if other_shops is not None:
+        voice = CrossShopChurn.of(other_shops, definition, newest, horizon_days)
+        prior = _voiced(own, voice, newest)
+    left = float(np.mean([example.churned for example in windows[0]]))
+    odds = prior._churn_odds(prior.rows(newest))
+    return replace(prior, churn_level=shift_to(left, odds, _LEAST_CHANCE))
 
 
-def _odds(chances: Floats) -> Floats:
-    """Log odds, never infinite."""
-    return np.asarray(logit(np.clip(chances, _LEAST_CHANCE, 1 - _LEAST_CHANCE)))
+def _voiced(prior: Prior, others: CrossShopChurn, pasts: Sequence[CustomerPast]) -> Prior:
+    """The prior with other shops' voice, on the level of its own models among these customers."""
+    own = prior_features(pasts, prior.horizon_days)
+    read = others.features(pasts, prior.horizon_days)
+    neutral = prior.neutral[: len(PRIOR_FEATURES)]
+    return replace(
+        prior,
+        features=(*PRIOR_FEATURES, *CROSS_SHOP_FEATURES),
+        cross_shop=others.levelled(read, prior._own_churn_odds(own)),
+        neutral=(*neutral, *(float(mean) for mean in read.mean(axis=0))),
+    )
+
+
+def _own(rows: Floats) -> Floats:
+    """Of rows, the columns of `prior_features`."""
+    return rows[:, : len(PRIOR_FEATURES)]
+
+
+def _cross_shop(rows: Floats) -> Floats:
+    """Of rows, the columns that follow."""
+    return rows[:, len(PRIOR_FEATURES) :]

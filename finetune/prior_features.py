@@ -1,8 +1,8 @@
-"""What the statistical prior reads: `customer_features`, and spend and order days that fade.
+"""What the statistical prior reads: `customer_features`, fading spend and order days, and habits.
 
 The customer's own usual is one number over the whole past, and the last horizon is another. Between
 them lies how they came to where they are: every order counts, the less the older it is, at five
-paces.
+paces. And who leaves a shop by and by first stops buying there some of what they always bought.
 """
 
 from collections.abc import Sequence
@@ -27,15 +27,24 @@ _HALF_LIVES = {
 FADING_SPEND_BY_USUAL = tuple(f"fading_spend_by_usual_{pace}" for pace in _HALF_LIVES)
 FADING_DAYS = tuple(f"fading_days_{pace}" for pace in _HALF_LIVES)
 FADING_SPEND = tuple(f"fading_spend_{pace}" for pace in _HALF_LIVES)
-PRIOR_FEATURES = (*FEATURES, *FADING_SPEND_BY_USUAL, *FADING_DAYS, *FADING_SPEND)
+KEPT_ITEMS = ("kept_lately", "kept_before")
+UNITS_A_LINE = "units_a_line"
+PRIOR_FEATURES = (
+    *FEATURES,
+    *FADING_SPEND_BY_USUAL,
+    *FADING_DAYS,
+    *FADING_SPEND,
+    *KEPT_ITEMS,
+    UNITS_A_LINE,
+)
 """Columns of `prior_features`."""
 
 
 def prior_features(pasts: Sequence[CustomerPast], horizon_days: int) -> Floats:
-    """Features `[n, 38]`, in the order of `PRIOR_FEATURES`.
+    """Features `[n, 41]`, in the order of `PRIOR_FEATURES`.
 
     Fading sums are scaled so that a customer of steady habit has the same number at every pace:
-    what a horizon at that rate would bring. All are logarithms.
+    what a horizon at that rate would bring. They and the units a line are logarithms.
 
     Args:
         pasts: what each customer did.
@@ -44,7 +53,13 @@ def prior_features(pasts: Sequence[CustomerPast], horizon_days: int) -> Floats:
     if not pasts:
         return np.zeros((0, len(PRIOR_FEATURES)))
     fading = np.array([_fading(past, horizon_days) for past in pasts])
-    return np.column_stack([customer_features(pasts, horizon_days), fading])
+    habits = np.array(
+        [
+            [past.kept_lately, past.kept_before, np.log1p(max(past.units_a_line, 0.0))]
+            for past in pasts
+        ]
+    )
+    return np.column_stack([customer_features(pasts, horizon_days), fading, habits])
 
 
 def _fading(past: CustomerPast, horizon: int) -> Floats:

@@ -23,7 +23,7 @@ def refresh(shop: Shop, *, progress: Progress = no_progress) -> Manifest:
     """Keep the current adapter's weights; fit prior, blend and calibration to today's log.
 
     Minutes instead of an hour. The customers held out in the adapter's training are held out
-    again, so neither side has learnt from those the blend is chosen on.
+    again, so neither side has learnt from those the blend is chosen on, before it is chosen.
 
     Args:
         shop: with an adapter and a log long enough for a training and a test window.

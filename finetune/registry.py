@@ -9,6 +9,7 @@ from finetune.adapter import (
     Manifest,
     check_compatible,
     current_id,
+    load_held_out_prior,
     load_prior,
     make_current,
     read_manifest,
@@ -167,6 +168,7 @@ def _check(shop: Shop, adapter_id: str, progress: Progress) -> None:
         check_compatible(manifest, files, build_slots(files, manifest.tiers), shop.settings)
         read_weights(folder)
         load_prior(folder, manifest)
+        load_held_out_prior(folder, manifest)
     except AdapterError as error:
         # The shop has an adapter that works: training anew is not the first thing to do.
         raise AdapterError(error.message, hint=choose) from error

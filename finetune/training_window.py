@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from finetune.base_model import BaseModelFiles, token_counter
+from finetune.base_prior import load_base_prior
+from finetune.cross_shop import CrossShopPrior
 from finetune.errors import TrainingError
 from finetune.held_out import FEWEST_CUSTOMERS, VALIDATION_SHARE, is_held_out
 from finetune.labels import Example, build_labels, tier_of, tier_thresholds
@@ -37,6 +38,7 @@ class TrainingWindow:
         earlier: training customers at each earlier cut-off, the newest first. Customers held out
             are not among them.
         earlier_histories: of them.
+        other_shops: what they teach; it comes with Patron.
     """
 
     split: TimeSplit
@@ -46,6 +48,7 @@ class TrainingWindow:
     thresholds: tuple[float, ...]
     earlier: list[list[Example]]
     earlier_histories: list[list[History]]
+    other_shops: CrossShopPrior
 
     def part(self, *, validation: bool) -> list[int]:
         """Indices, at the newest cut-off, of customers held out or of those to learn from."""
@@ -112,14 +115,19 @@ def training_window(
     Raises:
         TrainingError: too few customers, or all of one kind.
         ShopError: the log is too short.
+        AdapterError: the prior that comes with Patron cannot be read.
     """
+    other_shops = load_base_prior()
     progress("Building labels", 0, 1)
     split = _split(shop)
     newest, *before = learning_cutoffs(
         split.train_cutoff, split.horizon, split.first_event, count=cutoffs
     )
     examples = build_labels(shop.log, newest, shop.settings)
-    earlier = [_to_learn_from(shop, cutoff, split_seed) for cutoff in before]
+    earlier = [
+        _to_learn_from(build_labels(shop.log, cutoff, shop.settings), split_seed)
+        for cutoff in before
+    ]
     window = TrainingWindow(
         split=split,
         split_seed=split_seed,
@@ -130,6 +138,7 @@ def training_window(
         else (),
         earlier=earlier,
         earlier_histories=[render_examples(shop, files, part) for part in earlier],
+        other_shops=other_shops,
     )
     progress("Building labels", 1, 1)
     _check_learnable(shop, window)
@@ -159,28 +168,31 @@ def render_examples(
     ]
 
 
-def learn_prior(shop: Shop, window: TrainingWindow) -> Prior:
-    """Learn from the training customers at every cut-off; validation customers stay unseen."""
+def learn_priors(shop: Shop, window: TrainingWindow) -> tuple[Prior, Prior]:
+    """Learn two priors: one to be judged on the validation customers, one to answer.
+
+    The first learns from training customers alone, and hears no other shop: patron-base may have
+    learnt from this very one. The second learns from everybody and hears what others teach.
+    """
     split = window.split
     _, *before = learning_cutoffs(split.train_cutoff, split.horizon, split.first_event)
-    newest = [window.examples[index] for index in window.part(validation=False)]
-    # The cut-offs of the window are the first of these; only what it lacks is read.
-    known = window.earlier[: len(before)]
-    lacking = [_to_learn_from(shop, cutoff, window.split_seed) for cutoff in before[len(known) :]]
-    return fit_prior(
-        [newest, *known, *lacking],
-        window.thresholds,
-        shop.settings.churn.horizon_days,
-        shop.settings.churn.definition,
+    everybody = [window.examples]
+    everybody += [build_labels(shop.log, cutoff, shop.settings) for cutoff in before]
+    training = [_to_learn_from(examples, window.split_seed) for examples in everybody]
+    churn = shop.settings.churn
+    held_out, answering = (
+        fit_prior(
+            windows, window.thresholds, churn.horizon_days, churn.definition, other_shops=others
+        )
+        for windows, others in ((training, None), (everybody, window.other_shops))
     )
+    return held_out, answering
 
 
-def _to_learn_from(shop: Shop, cutoff: datetime, split_seed: int) -> list[Example]:
-    """Labelled customers at an earlier cut-off, without those held out."""
+def _to_learn_from(examples: Sequence[Example], split_seed: int) -> list[Example]:
+    """Examples of customers who are not held out."""
     return [
-        example
-        for example in build_labels(shop.log, cutoff, shop.settings)
-        if not is_held_out(example.past.customer_id, split_seed)
+        example for example in examples if not is_held_out(example.past.customer_id, split_seed)
     ]
 
 

@@ -71,7 +71,7 @@ def test_the_shipped_adapter_is_complete() -> None:
     (folder,) = shipped_adapters()
     names = {file.name for file in Path(folder).iterdir()}
     assert names == {
-        *("adapter.safetensors", "prior.json", "manifest.json"),
-        *("model_card.md", "loss.png"),
+        *("adapter.safetensors", "prior.json", "prior_held_out.json"),
+        *("manifest.json", "model_card.md", "loss.png"),
     }
     assert LoraPredictor.load(folder, find_base_model(PACKAGED), DEMO_SETTINGS).prior is not None

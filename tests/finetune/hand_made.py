@@ -39,6 +39,9 @@ def past_of(
             for number, (when, amount) in enumerate(orders)
         ),
         favourites=(),
+        units_a_line=1.0,
+        kept_lately=0.0,
+        kept_before=0.0,
         returned=0,
         event_count=len(orders),
         last_event=day(orders[-1][0]),

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from finetune.adapter import current_adapter
 from finetune.base_model import find_base_model, token_counter
 from finetune.blend import Blend
+from finetune.cross_shop_churn import CROSS_SHOP_FEATURES
 from finetune.drivers import LINES, Drivers, LineKind, can_explain, explain, line_kind
 from finetune.errors import AdapterError
 from finetune.lora_predictor import Logits, LoraPredictor
 from finetune.prior import Prior
-from finetune.prior_features import PRIOR_FEATURES, prior_features
+from finetune.prior_features import PRIOR_FEATURES
 from finetune.scoring import score_all, season_factor
 from prompts.library import load_prompt
 from retrieval.catalogue import Catalogue, Item
@@ -105,7 +106,7 @@ def _whole_past() -> CustomerPast:
 
 def test_every_feature_belongs_to_one_line() -> None:
     said = [feature for line in LINES.values() for feature in line.features]
-    assert sorted(said) == sorted(PRIOR_FEATURES)
+    assert sorted(said) == sorted((*PRIOR_FEATURES, *CROSS_SHOP_FEATURES))
     assert set(LINES) == set(LineKind)
 
 
@@ -202,13 +203,14 @@ def test_the_priors_side_is_its_answer_without_what_the_line_says(
     prior = predictor.prior
     assert prior is not None
     past, history = known[0]
-    row = prior_features([past], shop.settings.churn.horizon_days)
+    row = prior.rows([past])
     for kind, (risk, spend, _) in _by_line(
         explain(predictor, past, history, shop.settings)
     ).items():
         without = row.copy()
         for feature in LINES[kind].features:
-            without[0, PRIOR_FEATURES.index(feature)] = prior.neutral[PRIOR_FEATURES.index(feature)]
+            column = prior.features.index(feature)
+            without[0, column] = prior.neutral[column]
         before, after = prior.answers_of(row), prior.answers_of(without)
         assert risk == pytest.approx(before.churn[0] - after.churn[0], abs=1e-6)
         season = season_factor(predictor.manifest, past.as_of)
@@ -219,8 +221,8 @@ def test_a_line_as_in_the_mean_example_moves_nothing(
     shop: Shop, predictor: LoraPredictor, known: list[tuple[CustomerPast, History]]
 ) -> None:
     past, history = known[0]
-    row = prior_features([past], shop.settings.churn.horizon_days)[0]
     assert predictor.prior is not None
+    row = predictor.prior.rows([past])[0]
     predictor.prior = replace(predictor.prior, neutral=tuple(row.tolist()))
     for share in (1.0, 0.5):
         _share(predictor, share)

@@ -12,11 +12,13 @@ import pytest
 from scipy.special import expit, logit
 
 from finetune.adapter import (
+    HELD_OUT_PRIOR_FILE,
     MANIFEST_FILE,
     PRIOR_FILE,
     WEIGHTS_FILE,
     Manifest,
     current_adapter,
+    load_held_out_prior,
     load_prior,
     read_manifest,
 )
@@ -39,7 +41,14 @@ from tests.finetune.hand_made import event_table
 from tests.finetune.killing import exit_code_of, finetune_and_die, finetune_and_die_at
 from tests.tiny_shop import CUSTOMERS, LORA, TRAINING, build_shop, settings
 
-_FILES = {"adapter.safetensors", "loss.png", "manifest.json", "model_card.md", "prior.json"}
+_FILES = {
+    "adapter.safetensors",
+    "loss.png",
+    "manifest.json",
+    "model_card.md",
+    "prior.json",
+    "prior_held_out.json",
+}
 
 
 @pytest.fixture(scope="module")
@@ -179,34 +188,63 @@ def _buy(shop: Shop, customer_id: str, moment: datetime, amount: int = 2000) -> 
     )
 
 
-def test_nothing_after_the_training_horizon_changes_the_adapter(
+def test_nothing_after_the_training_horizon_is_learnt(
     untrained: Shop, whole_run: dict[str, bytes]
 ) -> None:
+    """The prior that answers is read on the level of the newest day; all else stays the same."""
     end = datetime(2024, 7, 1, tzinfo=UTC) + timedelta(days=60)
     for number in range(0, CUSTOMERS, 7):
         _buy(untrained, f"c{number:02d}", end + timedelta(days=number % 3))
     _buy(untrained, "newcomer", end)
     finetune(untrained, lora=LORA, settings=TRAINING)
-    assert _content(untrained) == whole_run
+    learnt, before = (_learnt(content) for content in (_content(untrained), whole_run))
+    assert learnt == before
+
+
+def _learnt(content: dict[str, bytes]) -> dict[str, Any]:
+    """What of an adapter was learnt, by file, without the level of the day it was made."""
+    found: dict[str, Any] = {Path(name).name: content[name] for name in content}
+    prior = json.loads(found[PRIOR_FILE])
+    voice = prior["cross_shop"]
+    for level in (prior, "churn_shift"), (prior, "neutral"), (voice, "scale"), (voice, "shift"):
+        del level[0][level[1]]
+    manifest = json.loads(found[MANIFEST_FILE])
+    for name in ("adapter_id", "at_risk_above"):
+        del manifest[name]
+    del found["current"], found["model_card.md"]
+    return found | {PRIOR_FILE: prior, MANIFEST_FILE: manifest}
 
 
 def test_validation_customers_are_not_trained_on(untrained: Shop) -> None:
-    """Another past of a validation customer leaves the weights as they are; of others, not."""
+    """Another past of a validation customer changes nothing that is judged on them.
+
+    The prior that answers learns from them in the end; another past of others changes all.
+    """
     one = replace(TRAINING, epochs=1)
     # With all layers adapted the trunk is the embeddings, which no neighbour in a batch can
     # change by a rounding error.
     lora = replace(LORA, layers=4)
     options = {"lora": lora, "settings": one, "start": Start.SCRATCH}
-    before = _trained(untrained, **options)
+
+    def contents() -> tuple[Manifest, tuple[bytes, ...]]:
+        manifest = _trained(untrained, **options)
+        folder = untrained.adapters / manifest.adapter_id
+        names = (WEIGHTS_FILE, HELD_OUT_PRIOR_FILE, PRIOR_FILE)
+        return manifest, tuple((folder / name).read_bytes() for name in names)
+
+    before, (weights, held_out, prior) = contents()
     shares = {name: place_of(name, one.seed) for name in (f"c{n:02d}" for n in range(CUSTOMERS))}
     validation = min(shares, key=lambda name: shares[name])
     training = max(shares, key=lambda name: shares[name])
     _buy(untrained, validation, datetime(2024, 6, 30, tzinfo=UTC), 90_000)
-    after = _trained(untrained, **options)
-    assert after.adapter_id == before.adapter_id
+    after, (weights_after, held_out_after, prior_after) = contents()
+    assert (weights_after, held_out_after) == (weights, held_out)
+    assert prior_after != prior
     assert after.training["validation_losses"] != before.training["validation_losses"]
     _buy(untrained, training, datetime(2024, 6, 30, tzinfo=UTC), 90_000)
-    assert _trained(untrained, **options).adapter_id != before.adapter_id
+    _, (weights_after, held_out_after, _) = contents()
+    assert weights_after != weights
+    assert held_out_after != held_out
 
 
 def test_earlier_cutoffs_add_training_customers_only(untrained: Shop) -> None:
@@ -369,6 +407,23 @@ def test_an_adapter_without_a_prior_answers_by_its_model_alone(shop: Shop) -> No
     (folder / MANIFEST_FILE).write_text(json.dumps(document))
     (folder / PRIOR_FILE).unlink()
     assert LoraPredictor.load(folder, files, shop.settings).prior is None
+
+
+def test_an_adapter_is_judged_by_the_prior_that_never_saw_the_customers_held_out(
+    shop: Shop,
+) -> None:
+    folder = current_adapter(shop)
+    manifest = read_manifest(folder)
+    judged = load_held_out_prior(folder, manifest)
+    assert judged is not None
+    assert judged.to_json().encode() == (folder / HELD_OUT_PRIOR_FILE).read_bytes()
+    assert judged != load_prior(folder, manifest)
+    (folder / HELD_OUT_PRIOR_FILE).write_text("{}")
+    with pytest.raises(AdapterError, match=r"prior_held_out\.json cannot be used"):
+        load_held_out_prior(folder, manifest)
+    # As in adapters made before there were two.
+    (folder / HELD_OUT_PRIOR_FILE).unlink()
+    assert load_held_out_prior(folder, manifest) == load_prior(folder, manifest)
 
 
 def test_a_damaged_prior_is_refused(shop: Shop) -> None:

@@ -3,6 +3,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 
 import finetune.training_window as windows
-from finetune.adapter import current_id
+from finetune.adapter import HELD_OUT_PRIOR_FILE, MANIFEST_FILE, PRIOR_FILE, current_id
+from finetune.base_model import find_base_model
 from finetune.finetune import Start, finetune
+from finetune.gate import judge_adapter
 from finetune.gate_verdict import GateVerdict, GateWindow
 from finetune.labels import Example, build_labels
 from finetune.log_break import compare_windows
@@ -146,6 +149,38 @@ def test_labels_turned_in_training_are_stopped(
     assert current_id(growing) == before
     verdict = read_verdicts(growing.adapters)[caught.value.manifest.adapter_id]
     assert [found.reasons for found in verdict.breaks] == [(), (), ()]
+
+
+def test_a_prior_is_judged_only_where_it_has_not_learnt(growing: Shop, tmp_path: Path) -> None:
+    """Where a training had reached the outcomes, by the prior without the customers held out."""
+    before = str(current_id(growing))
+    ingest_file(growing, write_log(tmp_path / "new.csv", since(rows())))
+    files = find_base_model(growing.settings.models.base)
+
+    def losses(spoiled: str | None) -> list[float]:
+        """Churn log loss in the known and the newest window of a copy that was trained later."""
+        copy = growing.adapters / "patron-copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(growing.adapters / before, copy)
+        manifest = json.loads((copy / MANIFEST_FILE).read_text())
+        manifest["blend"] = {"churn": 1.0, "tier": 1.0, "spend": 1.0}
+        later = datetime.fromisoformat(manifest["train_cutoff"]) + timedelta(days=HORIZON_DAYS)
+        manifest["train_cutoff"] = later.isoformat()
+        (copy / MANIFEST_FILE).write_text(json.dumps(manifest))
+        if spoiled is not None:
+            prior = json.loads((copy / spoiled).read_text())
+            for reached in (*prior["reaches"], prior["churn"]):
+                reached["weights"] = [-weight for weight in reached["weights"]]
+            (copy / spoiled).write_text(json.dumps(prior))
+        verdict = judge_adapter(growing, files, copy.name, before)
+        assert verdict is not None
+        return [window.rows[0].new for window in verdict.windows]
+
+    sound, answering, held_out = (losses(name) for name in (None, PRIOR_FILE, HELD_OUT_PRIOR_FILE))
+    assert answering[0] == sound[0]
+    assert answering[1] > sound[1]
+    assert held_out[0] > sound[0]
+    assert held_out[1] == sound[1]
 
 
 @pytest.mark.slow

@@ -143,7 +143,14 @@ def test_the_network_has_its_share_in_churn(windows: list[list[Example]]) -> Non
     features = prior_features([example.past for example in windows[0]], 90)
     counted = prior.churn.chances(features[:, _READ])
     odds = 0.7 * logit(counted) + 0.3 * prior.spend.network.churn_odds(features)
-    np.testing.assert_allclose(prior.answers_of(features).churn, expit(odds))
+    np.testing.assert_allclose(prior.answers_of(features).churn, expit(odds + prior.churn_level))
+
+
+def test_the_newest_window_tells_how_many_leave(windows: list[list[Example]]) -> None:
+    older = [replace(example, churned=False) for example in windows[1]]
+    prior = fit_prior([windows[0], older], _CUTS, 90)
+    chances = prior.answers([example.past for example in windows[0]]).churn
+    assert chances.mean() == pytest.approx(np.mean([example.churned for example in windows[0]]))
 
 
 def test_a_window_without_customers_changes_nothing(windows: list[list[Example]]) -> None:

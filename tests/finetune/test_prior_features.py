@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,7 +8,9 @@ from finetune.prior_features import (
     FADING_DAYS,
     FADING_SPEND,
     FADING_SPEND_BY_USUAL,
+    KEPT_ITEMS,
     PRIOR_FEATURES,
+    UNITS_A_LINE,
     prior_features,
 )
 from tests.finetune.hand_made import past_of
@@ -68,3 +72,12 @@ def test_a_first_order_of_today_and_free_goods_are_finite() -> None:
 
 def test_nobody_gives_no_rows() -> None:
     assert prior_features([], 90).shape == (0, len(PRIOR_FEATURES))
+
+
+def test_habits_are_what_the_past_says() -> None:
+    past = replace(
+        past_of([(0, 100)], as_of=10), kept_lately=0.25, kept_before=0.5, units_a_line=6.0
+    )
+    found = dict(zip(PRIOR_FEATURES, prior_features([past], 60)[0].tolist(), strict=True))
+    assert [found[name] for name in KEPT_ITEMS] == [0.25, 0.5]
+    assert found[UNITS_A_LINE] == pytest.approx(np.log(7))

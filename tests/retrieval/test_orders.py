@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,9 @@ def test_a_customers_past(log: EventLog) -> None:
             ),
         ),
         favourites=(("milk", 2),),
+        units_a_line=1.0,
+        kept_lately=0.0,
+        kept_before=0.0,
         returned=900,
         event_count=9,
         last_event=moment("2024-02-10"),
@@ -117,6 +121,60 @@ def test_favourites_are_the_four_most_frequent_then_the_most_recent(tmp_path: Pa
     )
     (past,) = read_pasts(log, _AS_OF)
     assert past.favourites == (("a1", 3), ("e5", 2), ("b2", 2), ("c3", 2))
+
+
+def test_what_is_kept_weighs_items_by_the_spans_they_were_bought_in(tmp_path: Path) -> None:
+    # Spans of 15 days before 2024-03-01: from February 15, January 31, 16 and 1.
+    days = {
+        "milk": ["2024-01-20", "2024-02-05", "2024-02-06", "2024-02-20"],
+        "bread": ["2024-01-20", "2024-02-05"],
+        "cake": ["2024-01-20"],
+        "kiwi": ["2024-02-20"],
+    }
+    log = log_of(
+        tmp_path,
+        [bought("x", day, f"o{day}", item, 10) for item in days for day in days[item]],
+    )
+    past = _past(log, "x")
+    # Milk and bread were bought in both spans before (4 each), cake in one of two (1).
+    assert past.kept_lately == pytest.approx(4 / 9)
+    # A span earlier all three had been bought once (2 each), and two of them were kept.
+    assert past.kept_before == pytest.approx(2 / 3)
+
+
+def test_spans_are_elapsed_time_whatever_the_shops_zone(tmp_path: Path) -> None:
+    # Clocks go back on October 27: 15 days before November 5 began at 00:00 UTC, not an hour later.
+    days = ["2024-10-10", "2024-10-21T00:30"]
+    log_of(
+        tmp_path,
+        [bought("x", day, f"o{day}", item, 10) for item in ("tea", "milk") for day in days],
+    )
+    as_of = moment("2024-11-05")
+    shares = [
+        next(iter(read_pasts(EventLog(tmp_path / "log", zone), as_of))).kept_lately
+        for zone in ("UTC", "Europe/London", "America/New_York")
+    ]
+    assert shares == [1, 1, 1]
+
+
+def test_nothing_is_kept_of_one_item_or_of_none(tmp_path: Path) -> None:
+    log = log_of(
+        tmp_path,
+        [
+            *(bought("one", f"2024-02-{day}", f"o{day}", "milk", 10) for day in (10, 20)),
+            bought("new", "2024-02-20", "n1", "milk", 10),
+            bought("new", "2024-02-20", "n1", "tea", 10),
+        ],
+    )
+    for past in read_pasts(log, _AS_OF):
+        assert (past.kept_lately, past.kept_before) == (0, 0)
+
+
+def test_units_are_the_median_of_lines(tmp_path: Path) -> None:
+    pack = replace(bought("x", "2024-01-01", "o1", "egg", 100), quantity=12.0)
+    two = replace(bought("x", "2024-01-02", "o2", "egg", 100), quantity=2.0)
+    log = log_of(tmp_path, [pack, two, bought("x", "2024-01-02", "o2", "milk", 10)])
+    assert _past(log, "x").units_a_line == 2
 
 
 def test_later_events_change_nothing(log: EventLog) -> None:
