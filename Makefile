@@ -56,8 +56,9 @@ bench-offer-attacks: $(VENV)/.installed
 	$(BIN)/patron demo --build-only --shop $(SHOP)
 	$(BIN)/python -m bench.offer_attacks --shop $(SHOP)
 
+# One process a core, each with session fixtures of its own; what is left goes to whoever is idle.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
