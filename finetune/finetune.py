@@ -191,7 +191,7 @@ def _run_name(
     lora: LoraSettings,
     settings: TrainingSettings,
 ) -> str:
-    """A hash of all that decides what is learnt: a changed log or setting starts a new run."""
+    """A hash of all that decides the weights: a changed log or setting starts a new run."""
     digest = hashlib.sha256()
     digest.update(json.dumps(settings_json(lora, settings), sort_keys=True).encode())
     digest.update(files.sha256.encode())

@@ -12,16 +12,16 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
-from scipy.special import logit
 
 from finetune.calibration import Floats
+from finetune.odds import log_odds
 from finetune.rfm import rfm_of
 from finetune.rhythm import Foreseen, Rhythm, rhythm_of
 from retrieval.history import usual_spend
 from retrieval.orders import CustomerPast
 
 _DAY = timedelta(days=1)
-_LEAST_CHANCE = 1e-3
+_LEAST_CHANCE = 1e-3  # of no purchase, below which none is told apart; likewise from 1
 _STEPS = 101  # a hundredth of the customers apart
 
 _RANKED = ("since_last", "age", "order_days", "average_order", "usual_spend", "items_an_order")
@@ -130,7 +130,7 @@ def scale_free_features(
     ranked = np.array([own.ranked() for own in habits])
     return np.column_stack(
         [
-            log_odds(foreseen.no_purchase),
+            log_odds(foreseen.no_purchase, _LEAST_CHANCE),
             np.log1p(foreseen.purchases),
             np.log1p(foreseen.spend / usual),
             np.array([own.relative(scale.gap) for own in habits]),
@@ -140,11 +140,6 @@ def scale_free_features(
             ),
         ]
     )
-
-
-def log_odds(chances: Floats) -> Floats:
-    """Log odds of chances, none more certain than one in a thousand."""
-    return np.asarray(logit(np.clip(chances, _LEAST_CHANCE, 1 - _LEAST_CHANCE)))
 
 
 def share_below(marks: Floats, values: Floats) -> Floats:

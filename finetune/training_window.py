@@ -68,7 +68,7 @@ class TrainingWindow:
         return 1 + len(self.earlier)
 
     def labelled(self) -> list[tuple[History, Example]]:
-        """Everything that decides what is learnt, in a fixed order."""
+        """Everything that decides what the language model learns, in a fixed order."""
         pairs = list(zip(self.histories, self.examples, strict=True))
         for histories, examples in zip(self.earlier_histories, self.earlier, strict=True):
             pairs += zip(histories, examples, strict=True)

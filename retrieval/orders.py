@@ -11,6 +11,7 @@ from retrieval.event_log import EventLog
 _TOP_ITEMS = 3
 _FAVOURITES = 4
 _SPAN = 15 * 24 * 60 * 60 * 10**6  # microseconds
+_LEAST_POWER = -1000  # of two, so that no weight is rounded to nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,8 @@ spans AS (
 ),
 habits AS (
     SELECT customer_id, asked, bool_or(span = asked) AS kept,
-           pow(2, 2 * count(*) FILTER (span > asked) - (max(span) - asked)) AS weight
+           2 * count(*) FILTER (span > asked) - (max(span) - asked) AS power,
+           pow(2, greatest(power, {_LEAST_POWER})) AS weight
     FROM spans, (VALUES (0), (1)) AS of (asked)
     GROUP BY customer_id, item_id, asked HAVING max(span) > asked
 ),

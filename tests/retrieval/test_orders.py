@@ -142,19 +142,26 @@ def test_what_is_kept_weighs_items_by_the_spans_they_were_bought_in(tmp_path: Pa
     assert past.kept_before == pytest.approx(2 / 3)
 
 
-def test_spans_are_elapsed_time_whatever_the_shops_zone(tmp_path: Path) -> None:
-    # Clocks go back on October 27: 15 days before November 5 began at 00:00 UTC, not an hour later.
-    days = ["2024-10-10", "2024-10-21T00:30"]
+@pytest.mark.parametrize(("bought_again", "kept"), [("20T23:30", 0), ("21T00:30", 1)])
+def test_spans_are_elapsed_time_whatever_the_shops_zone(
+    tmp_path: Path, bought_again: str, kept: float
+) -> None:
+    # Clocks go back between: by the calendar the 15 days before November 5 begin an hour earlier.
+    days = ["2024-10-10", f"2024-10-{bought_again}"]
     log_of(
         tmp_path,
         [bought("x", day, f"o{day}", item, 10) for item in ("tea", "milk") for day in days],
     )
-    as_of = moment("2024-11-05")
-    shares = [
-        next(iter(read_pasts(EventLog(tmp_path / "log", zone), as_of))).kept_lately
-        for zone in ("UTC", "Europe/London", "America/New_York")
-    ]
-    assert shares == [1, 1, 1]
+    for zone in ("UTC", "Europe/London", "America/New_York"):
+        (past,) = read_pasts(EventLog(tmp_path / "log", zone), moment("2024-11-05"))
+        assert past.kept_lately == kept
+
+
+def test_purchases_of_half_a_century_ago_still_weigh_something(tmp_path: Path) -> None:
+    days = ["1970-01-01", "2024-02-20"]
+    log = log_of(tmp_path, [bought("x", day, f"o{day}", "milk", 10) for day in days])
+    append(log, [bought("x", "1970-01-01", "o0", "tea", 10)])
+    assert _past(log, "x").kept_lately == 0.5
 
 
 def test_nothing_is_kept_of_one_item_or_of_none(tmp_path: Path) -> None:
