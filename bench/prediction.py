@@ -4,11 +4,11 @@
 
 Complete Journey (churn is decline of spend), Online Retail and CDNOW (churn is no purchase), split
 by time. All peers are fitted on the training cut-off alone; Patron's prior learns from it and from
-up to two earlier cut-offs, whose outcomes end before the test cut-off too, and has a voice from the
-other shops measured. The language model is judged on Complete Journey, with the demonstration
-shop's current adapter; in that one the voice is patron-base, which has seen the training windows of
-all three. CDNOW is judged on 4,000 customers drawn once; the others on all known at the test
-cut-off.
+up to two earlier cut-offs, whose outcomes end before the test cut-off too, and has a cross-shop
+part from the other shops measured. The language model is judged on Complete Journey, with the
+demonstration shop's current adapter; there the part is patron-base's, which has seen the training
+windows of all three. CDNOW is judged on 4,000 customers drawn once; the others on all known at the
+test cut-off.
 
 Where all three shops are measured, each is also foreseen from the other two: on day one, without a
 label (sets `SHOP, day one`), and with 64, 256 and 1,024 labelled customers (`SHOP, 64 labels`).
@@ -36,7 +36,7 @@ from bench.prediction_day_one import OURS as DAY_ONE
 from bench.prediction_day_one import (
     Judged,
     add_share_of_in_shop,
-    learn_elsewhere,
+    learn_cross_shop,
     leave_one_out,
 )
 from bench.prediction_few_labels import compare_few_labels, plot_few_labels
@@ -85,12 +85,11 @@ def main() -> None:
     judged: list[Judged] = []
     with progress_bars() as progress:
         shops = list(open_bench_shops(arguments.work, arguments.data, arguments.sets, progress))
-        elsewhere = learn_elsewhere(shops, progress)
+        cross_shop = learn_cross_shop(shops, progress)
         for bench in shops:
-            others = elsewhere.get(bench.name)
-            judged.append(_measure(bench, others, arguments, report, progress))
-        if elsewhere:
-            _from_other_shops(judged, elsewhere, arguments.work / "plots", report, progress)
+            judged.append(_measure(bench, cross_shop.get(bench.name), arguments, report, progress))
+        if cross_shop:
+            _from_other_shops(judged, cross_shop, arguments.work / "plots", report, progress)
         found: dict[str, Any] = {"rows": report.rows, "differences": report.differences}
         if arguments.speed:
             found["speed"] = measure_speed(
@@ -125,12 +124,12 @@ def _arguments() -> argparse.Namespace:
 
 def _measure(
     bench: BenchShop,
-    elsewhere: CrossShopPrior | None,
+    cross_shop: CrossShopPrior | None,
     arguments: argparse.Namespace,
     report: Report,
     progress: Progress,
 ) -> Judged:
-    """Everything about one shop that is learnt in it, with what is learnt elsewhere."""
+    """Everything about one shop that is learnt in it, with what is learnt in others."""
     settings = bench.shop.settings
     windows = _learning_windows(bench, progress)
     thresholds = tier_thresholds([example.spend for example in windows[0]], settings)
@@ -155,7 +154,7 @@ def _measure(
         thresholds,
         settings.churn.horizon_days,
         settings.churn.definition,
-        other_shops=elsewhere,
+        cross_shop=cross_shop,
     ).levelled(pasts)
     systems["patron_prior"] = with_interval(
         System(scores=as_scores(prior.answers(pasts)), money=True),
@@ -181,14 +180,14 @@ def _measure(
 
 def _from_other_shops(
     shops: Sequence[Judged],
-    elsewhere: Mapping[str, CrossShopPrior],
+    cross_shop: Mapping[str, CrossShopPrior],
     plots: Path,
     report: Report,
     progress: Progress,
 ) -> None:
     """Each shop without a label, and with a few, from what the other shops teach."""
     curves = {}
-    for left_out in leave_one_out(shops, elsewhere, report):
+    for left_out in leave_one_out(shops, cross_shop, report):
         name = left_out.judged.bench.name
         compare(f"{name}, day one", left_out.judged.truth, left_out.systems, report, ours=DAY_ONE)
         add_share_of_in_shop(left_out, report)

@@ -65,7 +65,7 @@ class LeftOut:
     systems: Mapping[str, System]
 
 
-def learn_elsewhere(shops: Sequence[BenchShop], progress: Progress) -> dict[str, CrossShopPrior]:
+def learn_cross_shop(shops: Sequence[BenchShop], progress: Progress) -> dict[str, CrossShopPrior]:
     """What the others teach of each shop, by its name; nothing where there is one alone."""
     if len(shops) < 2:
         return {}
@@ -81,18 +81,18 @@ def learn_elsewhere(shops: Sequence[BenchShop], progress: Progress) -> dict[str,
 
 
 def leave_one_out(
-    shops: Sequence[Judged], elsewhere: Mapping[str, CrossShopPrior], report: Report
+    shops: Sequence[Judged], cross_shop: Mapping[str, CrossShopPrior], report: Report
 ) -> Iterator[LeftOut]:
     """Foresee each shop from the others.
 
     Args:
         shops: which.
-        elsewhere: what the others teach of each, see `learn_elsewhere`.
+        cross_shop: what the others teach of each, see `learn_cross_shop`.
         report: told of the models.
     """
     for judged in shops:
         bench = judged.bench
-        prior = elsewhere[bench.name]
+        prior = cross_shop[bench.name]
         customers = list(read_pasts(bench.shop.log, bench.test_cutoff))
         day_one = day_one_of(prior, bench, customers)
         pasts = judged.task.pasts

@@ -1,6 +1,6 @@
 """patron-base: the prior that comes with Patron, learnt in other shops.
 
-It answers for a shop that has no adapter of its own yet, and has a voice in the prior of one that
+It answers for a shop that has no adapter of its own yet, and has a say in the prior of one that
 has (`finetune.cross_shop_churn`). `python -m bench.base_prior` makes it.
 """
 

@@ -1,4 +1,4 @@
-"""What other shops teach of who leaves, as one voice in the prior of a shop with its own labels.
+"""The cross-shop part of a shop's prior: what other shops teach of who leaves.
 
 A shop's few thousand customers tell its own ways, and what holds in every shop they tell no better
 than thousands elsewhere do. Only the order of customers is borrowed; how many leave stays what the

@@ -74,7 +74,7 @@ class Prior:
         reaches: chance of reaching each tier above the lowest.
         spend: expected spend.
         neutral: mean of each feature over the examples, older windows counting less; of those that
-            other shops' voice reads, over the customers it was levelled on. It stands in for a
+            the cross-shop part reads, over the customers it was levelled on. It stands in for a
             feature that is taken away.
     """
 
@@ -114,16 +114,16 @@ class Prior:
             pasts: all customers of the shop at that moment, or many drawn from them.
 
         Raises:
-            TrainingError: with other shops' voice: none of them was observed for any time.
+            TrainingError: with a cross-shop part: none of them was observed for any time.
         """
         if not pasts:
             return self
-        here = self
+        here, rows = self, prior_features(pasts, self.horizon_days)
         if self.cross_shop is not None:
-            here = _voiced(self, self.cross_shop.at(pasts, self.horizon_days), pasts)
+            moved = self.cross_shop.at(pasts, self.horizon_days)
+            here, rows = _with_cross_shop(self, moved, rows, pasts)
         if self.silence_gap is None:
             return here
-        rows = here.rows(pasts)
         rhythm = float(self.spend.rhythm.silence(_own(rows), self.horizon_days).mean())
         shift = shift_to(rhythm + self.silence_gap, here._churn_odds(rows), _LEAST_CHANCE)
         return replace(here, churn_shift=float(np.clip(shift, -_MOST_SHIFT, _MOST_SHIFT)))
@@ -195,7 +195,7 @@ def fit_prior(
     horizon_days: int,
     definition: ChurnDefinition = ChurnDefinition.DECLINE,
     *,
-    other_shops: CrossShopPrior | None = None,
+    cross_shop: CrossShopPrior | None = None,
 ) -> Prior:
     """Fit on labelled windows.
 
@@ -204,7 +204,7 @@ def fit_prior(
         thresholds: spend (minor units) at which each tier above the lowest begins.
         horizon_days: of the labels.
         definition: of churn in the labels.
-        other_shops: what they teach has a share in who leaves; without, there is none.
+        cross_shop: has a share in who leaves.
 
     Raises:
         TrainingError: there are no customers at the newest cut-off, or none was observed for any
@@ -233,7 +233,7 @@ def fit_prior(
     if definition is ChurnDefinition.INACTIVE:
         foreseen = rhythm.silence(features, horizon_days)
         silence_gap = float(np.average(churned - foreseen, weights=trust))
-    own = Prior(
+    prior = Prior(
         horizon_days=horizon_days,
         features=PRIOR_FEATURES,
         churn=fit_chance_model(read, churned, trust),
@@ -245,27 +245,35 @@ def fit_prior(
         spend=fit_spend_model(features, spends, trust, rhythm, network, horizon_days),
         neutral=tuple(float(mean) for mean in np.average(features, axis=0, weights=trust)),
     )
-    newest = [example.past for example in windows[0]]
-    prior = own
-    if other_shops is not None:
-        voice = CrossShopChurn.of(other_shops, definition, newest, horizon_days)
-        prior = _voiced(own, voice, newest)
+    newest = rows[0]
+    if cross_shop is not None:
+        pasts = [example.past for example in windows[0]]
+        part = CrossShopChurn.of(cross_shop, definition, pasts, horizon_days)
+        prior, newest = _with_cross_shop(prior, part, newest, pasts)
     left = float(np.mean([example.churned for example in windows[0]]))
-    odds = prior._churn_odds(prior.rows(newest))
-    return replace(prior, churn_level=shift_to(left, odds, _LEAST_CHANCE))
+    return replace(prior, churn_level=shift_to(left, prior._churn_odds(newest), _LEAST_CHANCE))
 
 
-def _voiced(prior: Prior, others: CrossShopChurn, pasts: Sequence[CustomerPast]) -> Prior:
-    """The prior with other shops' voice, on the level of its own models among these customers."""
-    own = prior_features(pasts, prior.horizon_days)
-    read = others.features(pasts, prior.horizon_days)
+def _with_cross_shop(
+    prior: Prior, part: CrossShopChurn, features: Floats, pasts: Sequence[CustomerPast]
+) -> tuple[Prior, Floats]:
+    """The prior with a cross-shop part on the level of its own models, and its rows.
+
+    Args:
+        prior: with or without such a part.
+        part: at the moment of these customers.
+        features: their `prior_features`.
+        pasts: the customers.
+    """
+    read = part.features(pasts, prior.horizon_days)
     neutral = prior.neutral[: len(PRIOR_FEATURES)]
-    return replace(
+    joined = replace(
         prior,
         features=(*PRIOR_FEATURES, *CROSS_SHOP_FEATURES),
-        cross_shop=others.levelled(read, prior._own_churn_odds(own)),
+        cross_shop=part.levelled(read, prior._own_churn_odds(features)),
         neutral=(*neutral, *(float(mean) for mean in read.mean(axis=0))),
     )
+    return joined, np.column_stack([features, read])
 
 
 def _own(rows: Floats) -> Floats:

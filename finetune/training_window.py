@@ -32,23 +32,27 @@ class TrainingWindow:
         split: the shop's cut-offs.
         split_seed: of the hash that holds customers out.
         examples: every customer at the newest cut-off.
+        earlier_examples: every customer at each earlier cut-off, the newest first.
         histories: of the examples, in their order.
         thresholds: spend (minor units) at which each tier above the lowest begins; from the newest
             cut-off.
-        earlier: training customers at each earlier cut-off, the newest first. Customers held out
-            are not among them.
-        earlier_histories: of them.
-        other_shops: what they teach; it comes with Patron.
+        earlier_histories: of `earlier`.
+        cross_shop: what other shops teach; it comes with Patron.
     """
 
     split: TimeSplit
     split_seed: int
     examples: list[Example]
+    earlier_examples: list[list[Example]]
     histories: list[History]
     thresholds: tuple[float, ...]
-    earlier: list[list[Example]]
     earlier_histories: list[list[History]]
-    other_shops: CrossShopPrior
+    cross_shop: CrossShopPrior
+
+    @property
+    def earlier(self) -> list[list[Example]]:
+        """Training customers at each earlier cut-off; customers held out are not among them."""
+        return _training_customers(self.earlier_examples, self.split_seed)
 
     def part(self, *, validation: bool) -> list[int]:
         """Indices, at the newest cut-off, of customers held out or of those to learn from."""
@@ -65,7 +69,7 @@ class TrainingWindow:
     @property
     def cutoffs(self) -> int:
         """How many cut-offs are learnt from."""
-        return 1 + len(self.earlier)
+        return 1 + len(self.earlier_examples)
 
     def labelled(self) -> list[tuple[History, Example]]:
         """Everything that decides what the language model learns, in a fixed order."""
@@ -117,28 +121,27 @@ def training_window(
         ShopError: the log is too short.
         AdapterError: the prior that comes with Patron cannot be read.
     """
-    other_shops = load_base_prior()
+    cross_shop = load_base_prior()
     progress("Building labels", 0, 1)
     split = _split(shop)
     newest, *before = learning_cutoffs(
         split.train_cutoff, split.horizon, split.first_event, count=cutoffs
     )
     examples = build_labels(shop.log, newest, shop.settings)
-    earlier = [
-        _to_learn_from(build_labels(shop.log, cutoff, shop.settings), split_seed)
-        for cutoff in before
-    ]
+    earlier = [build_labels(shop.log, cutoff, shop.settings) for cutoff in before]
     window = TrainingWindow(
         split=split,
         split_seed=split_seed,
         examples=examples,
+        earlier_examples=earlier,
         histories=render_examples(shop, files, examples),
         thresholds=tier_thresholds([example.spend for example in examples], shop.settings)
         if examples
         else (),
-        earlier=earlier,
-        earlier_histories=[render_examples(shop, files, part) for part in earlier],
-        other_shops=other_shops,
+        earlier_histories=[
+            render_examples(shop, files, part) for part in _training_customers(earlier, split_seed)
+        ],
+        cross_shop=cross_shop,
     )
     progress("Building labels", 1, 1)
     _check_learnable(shop, window)
@@ -176,23 +179,28 @@ def learn_priors(shop: Shop, window: TrainingWindow) -> tuple[Prior, Prior]:
     """
     split = window.split
     _, *before = learning_cutoffs(split.train_cutoff, split.horizon, split.first_event)
-    everybody = [window.examples]
-    everybody += [build_labels(shop.log, cutoff, shop.settings) for cutoff in before]
-    training = [_to_learn_from(examples, window.split_seed) for examples in everybody]
+    # The cut-offs of the window are the first of these; only what it lacks is read.
+    known = window.earlier_examples[: len(before)]
+    lacking = [build_labels(shop.log, cutoff, shop.settings) for cutoff in before[len(known) :]]
+    everybody = [window.examples, *known, *lacking]
+    training = _training_customers(everybody, window.split_seed)
     churn = shop.settings.churn
     held_out, answering = (
         fit_prior(
-            windows, window.thresholds, churn.horizon_days, churn.definition, other_shops=others
+            windows, window.thresholds, churn.horizon_days, churn.definition, cross_shop=others
         )
-        for windows, others in ((training, None), (everybody, window.other_shops))
+        for windows, others in ((training, None), (everybody, window.cross_shop))
     )
     return held_out, answering
 
 
-def _to_learn_from(examples: Sequence[Example], split_seed: int) -> list[Example]:
-    """Examples of customers who are not held out."""
+def _training_customers(
+    windows: Sequence[Sequence[Example]], split_seed: int
+) -> list[list[Example]]:
+    """Examples of each window without customers held out."""
     return [
-        example for example in examples if not is_held_out(example.past.customer_id, split_seed)
+        [example for example in window if not is_held_out(example.past.customer_id, split_seed)]
+        for window in windows
     ]
 
 

@@ -105,7 +105,7 @@ favourites AS (
     FROM items WHERE orders > 1 GROUP BY ALL
 ),
 units AS (
-    SELECT customer_id, median(quantity) AS units_a_line FROM lines GROUP BY ALL
+    SELECT customer_id, round(median(quantity), 9) AS units_a_line FROM lines GROUP BY ALL
 ),
 spans AS (
     SELECT DISTINCT customer_id, item_id,
@@ -120,11 +120,9 @@ habits AS (
     GROUP BY customer_id, item_id, asked HAVING max(span) > asked
 ),
 kept AS (
-    SELECT customer_id,
-           sum(weight) FILTER (asked = 0 AND kept) / sum(weight) FILTER (asked = 0) AS lately,
-           sum(weight) FILTER (asked = 1 AND kept) / sum(weight) FILTER (asked = 1) AS before,
-           count(*) FILTER (asked = 0) AS items, count(*) FILTER (asked = 1) AS items_before
-    FROM habits GROUP BY ALL
+    -- Rounded: the last digits of a sum hang on the order in which it was added up.
+    SELECT customer_id, asked, round(sum(weight) FILTER (kept) / sum(weight), 9) AS share
+    FROM habits GROUP BY ALL HAVING count(*) > 1
 ),
 totals AS (
     SELECT customer_id, count(*) AS event_count, max(timestamp) AS last_event,
@@ -132,13 +130,13 @@ totals AS (
     FROM past GROUP BY ALL
 )
 SELECT h.customer_id, h.orders, coalesce(f.favourites, []) AS favourites,
-       -- Rounded: the last digits of a sum hang on the order in which it was added up.
-       round(u.units_a_line, 9) AS units_a_line,
-       round(CASE WHEN k.items > 1 THEN coalesce(k.lately, 0) ELSE 0 END, 9) AS kept_lately,
-       round(CASE WHEN k.items_before > 1 THEN coalesce(k.before, 0) ELSE 0 END, 9) AS kept_before,
+       u.units_a_line, coalesce(lately.share, 0) AS kept_lately,
+       coalesce(earlier.share, 0) AS kept_before,
        t.returned, t.event_count, t.last_event
 FROM histories h JOIN totals t USING (customer_id) JOIN units u USING (customer_id)
-LEFT JOIN favourites f USING (customer_id) LEFT JOIN kept k USING (customer_id)
+LEFT JOIN favourites f USING (customer_id)
+LEFT JOIN kept lately ON lately.customer_id = h.customer_id AND lately.asked = 0
+LEFT JOIN kept earlier ON earlier.customer_id = h.customer_id AND earlier.asked = 1
 ORDER BY h.customer_id
 """
 

@@ -13,7 +13,7 @@ from bench.prediction_day_one import (
     PEERS,
     Judged,
     add_share_of_in_shop,
-    learn_elsewhere,
+    learn_cross_shop,
     leave_one_out,
 )
 from bench.prediction_few_labels import compare_few_labels, plot_few_labels
@@ -89,8 +89,8 @@ def test_each_shop_is_foreseen_from_the_others(
     ]
     monkeypatch.setattr(prediction_few_labels, "COUNTS", (16, 64))
     report = Report(seed=7)
-    elsewhere = learn_elsewhere([judged.bench for judged in shops], no_progress)
-    found = list(leave_one_out(shops, elsewhere, report))
+    cross_shop = learn_cross_shop([judged.bench for judged in shops], no_progress)
+    found = list(leave_one_out(shops, cross_shop, report))
     assert [left_out.judged.bench.name for left_out in found] == ["pence", "cents", "yen"]
     assert found[0].prior.shops == ("cents", "yen")
     assert set(found[0].systems) == {OURS, BG_NBD_TODAY, *PEERS}

@@ -1,4 +1,4 @@
-"""Other shops' voice in a shop's prior: who leaves first, not how many."""
+"""The cross-shop part of a shop's prior: it says who leaves first, not how many."""
 
 import json
 from dataclasses import replace
@@ -56,7 +56,7 @@ def _fit(
     others: CrossShopPrior | None,
     definition: ChurnDefinition = ChurnDefinition.DECLINE,
 ) -> Prior:
-    return fit_prior([examples], _CUTS, _HORIZON, definition, other_shops=others)
+    return fit_prior([examples], _CUTS, _HORIZON, definition, cross_shop=others)
 
 
 def test_few_customers_of_its_own_are_helped(others: CrossShopPrior) -> None:
@@ -76,10 +76,10 @@ def test_they_have_a_fifth_of_the_log_odds_and_no_say_in_how_many(others: CrossS
     alone, helped = _fit(examples, None), _fit(examples, others)
     assert helped.cross_shop is not None
     rows = helped.rows(_pasts(examples))
-    voice = helped.cross_shop.log_odds(rows[:, len(PRIOR_FEATURES) :])
+    part = helped.cross_shop.log_odds(rows[:, len(PRIOR_FEATURES) :])
     own = logit(alone.answers(_pasts(examples)).churn) - alone.churn_level
-    assert voice.mean() == pytest.approx(own.mean())
-    odds = 0.8 * own + 0.2 * voice + helped.churn_level
+    assert part.mean() == pytest.approx(own.mean())
+    odds = 0.8 * own + 0.2 * part + helped.churn_level
     np.testing.assert_allclose(helped.answers_of(rows).churn, expit(odds))
     left = np.mean([example.churned for example in examples])
     assert expit(odds).mean() == pytest.approx(left)
@@ -96,11 +96,11 @@ def test_tiers_and_spend_stay_the_shops_own(others: CrossShopPrior) -> None:
 def test_they_speak_of_leaving_as_the_shop_defines_it(
     others: CrossShopPrior, definition: ChurnDefinition
 ) -> None:
-    voice = _fit(_examples(5), others, definition).cross_shop
-    assert voice is not None
+    part = _fit(_examples(5), others, definition).cross_shop
+    assert part is not None
     inactive = definition is ChurnDefinition.INACTIVE
-    assert voice.chance == (others.inactive if inactive else others.decline)
-    assert voice.shops == ("pence", "yen")
+    assert part.chance == (others.inactive if inactive else others.decline)
+    assert part.shops == ("pence", "yen")
 
 
 @pytest.mark.parametrize("definition", list(ChurnDefinition))
@@ -122,8 +122,8 @@ def test_what_is_usual_is_measured_at_the_moment_of_the_answer(
             logit(_fit(examples, None, definition).answers(later).churn)
             - _fit(examples, None, definition).churn_level
         )
-        voice = levelled.cross_shop.log_odds(rows[:, len(PRIOR_FEATURES) :])
-        assert voice.mean() == pytest.approx(own.mean())
+        part = levelled.cross_shop.log_odds(rows[:, len(PRIOR_FEATURES) :])
+        assert part.mean() == pytest.approx(own.mean())
         assert levelled.churn_shift == 0
     else:
         assert levelled.silence_gap is not None
@@ -153,7 +153,7 @@ def test_it_answers_the_same_when_read_back(others: CrossShopPrior) -> None:
     )
 
 
-def test_a_file_that_names_features_without_a_voice_for_them_is_refused(
+def test_a_file_that_names_features_without_a_part_for_them_is_refused(
     others: CrossShopPrior,
 ) -> None:
     document = json.loads(_fit(_examples(5, count=60), others).to_json())
@@ -168,7 +168,7 @@ def test_a_shop_of_today_has_no_usual_yet(others: CrossShopPrior) -> None:
         CrossShopChurn.of(others, ChurnDefinition.DECLINE, today, _HORIZON)
 
 
-def test_a_prior_that_reads_a_language_model_has_no_voice(others: CrossShopPrior) -> None:
+def test_a_prior_that_reads_a_language_model_is_no_part(others: CrossShopPrior) -> None:
     reads_more = replace(others, features=(*others.features, LM_FEATURE))
     with pytest.raises(ValueError, match=LM_FEATURE):
         CrossShopChurn.of(reads_more, ChurnDefinition.DECLINE, _pasts(_examples(5)), _HORIZON)

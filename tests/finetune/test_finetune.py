@@ -205,8 +205,8 @@ def _learnt(content: dict[str, bytes]) -> dict[str, Any]:
     """What of an adapter was learnt, by file, without the level of the day it was made."""
     found: dict[str, Any] = {Path(name).name: content[name] for name in content}
     prior = json.loads(found[PRIOR_FILE])
-    voice = prior["cross_shop"]
-    for level in (prior, "churn_shift"), (prior, "neutral"), (voice, "scale"), (voice, "shift"):
+    part = prior["cross_shop"]
+    for level in (prior, "churn_shift"), (prior, "neutral"), (part, "scale"), (part, "shift"):
         del level[0][level[1]]
     manifest = json.loads(found[MANIFEST_FILE])
     for name in ("adapter_id", "at_risk_above"):
