@@ -174,8 +174,8 @@ def render_examples(
 def learn_priors(shop: Shop, window: TrainingWindow) -> tuple[Prior, Prior]:
     """Learn two priors: one to be judged on the validation customers, one to answer.
 
-    The first learns from training customers alone, and hears no other shop: patron-base may have
-    learnt from this very one. The second learns from everybody and hears what others teach.
+    The first learns from training customers alone, and has no cross-shop part: patron-base may have
+    learnt from this very shop. The second learns from everybody and has one.
     """
     split = window.split
     _, *before = learning_cutoffs(split.train_cutoff, split.horizon, split.first_event)
